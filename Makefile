@@ -1,0 +1,69 @@
+# The one vocabulary: people, hooks and CI call these targets and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+B ?= $(notdir $(wildcard blueprints/*))
+VENV := $(CURDIR)/.venv
+export PATH := $(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := true
+export BENTOML_DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup demo repro gate-table serve ui test unit check lock bench promote rollback clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(VENV)/.done  ## a virtual environment in .venv with the exact versions of requirements.lock
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	@python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "python3 is $$(python3 --version); 3.11, 3.12 or 3.13 is needed"; exit 1; }
+	test -x $(VENV)/bin/python || python3 -m venv $(VENV) \
+	  || { echo "python3 has no venv module; on Debian: apt install python3-venv"; exit 1; }
+	test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet "$$(grep ^uv== requirements.lock)"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --requirements requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@
+
+demo: setup  ## run every pipeline (B=cv: one) with its defaults and print what it reached
+	@set -e; for name in $(B); do (cd blueprints/$$name && dvc repro); done
+	@echo; cd blueprints && python -m shared.objectives table $(B)
+
+repro: setup  ## dvc repro of one blueprint: make repro B=cv
+	cd blueprints/$(B) && dvc repro
+
+serve: setup  ## serve a blueprint's exported model on http://127.0.0.1:3000: make serve B=cv
+	cd blueprints/$(B) && bentoml serve service
+
+ui: setup  ## MLflow's pages for a blueprint on http://127.0.0.1:5000: make ui B=cv
+	cd blueprints/$(B) && mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+promote rollback: setup  ## challenger becomes champion; or the former champion comes back: make promote B=cv
+	cd blueprints/$(B) && python -m shared.tracking $@
+
+check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
+	ruff check .
+	ruff format --check .
+	mypy
+	zizmor --offline --quiet .github/workflows
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	pytest -q -m contract
+
+unit: setup  ## the fast tests with the coverage of shared
+	pytest -q -m "not contract and not pipeline and not fault" --cov --cov-report=term
+
+test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
+	pytest -q -m "pipeline or fault" --durations=10
+
+bench: setup  ## requests/s and latency of a service against its peers, in one run: make bench B=cv
+	python tests/bench/$(B).py
+
+lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --output-file requirements.lock requirements-dev.txt blueprints/*/requirements*.txt
+
+clean:  ## remove environments, caches and results that can be made again; never data of yours
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,logs,checkpoint}; done
+	find . -name __pycache__ -prune -exec rm -rf {} +

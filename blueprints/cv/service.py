@@ -1,0 +1,96 @@
+"""The inspection service: POST /classify, POST /feedback, GET /info; BentoML around predictor.py.
+
+bentoml serve service:CellInspection        then open http://127.0.0.1:3000
+curl -F image=@cell.png http://127.0.0.1:3000/classify
+"""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import bentoml
+import monitor
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from predictor import BadInput, Predictor, decode
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from shared import guards, params, provenance, serving
+
+FOLDER = Path(__file__).parent
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp")
+
+
+class ServiceParams(serving.ServiceParams):
+    model: Literal["model_int8.onnx", "model_fp32.onnx"]
+
+
+CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml")
+PREDICTOR = Predictor(FOLDER / "export", CONFIG.model)
+CHAIN = provenance.packaged(FOLDER)
+EXAMPLE = base64.b64encode((FOLDER / "export/example.png").read_bytes()).decode()
+
+
+def as_bytes(value: Any) -> Any:
+    """Base64 text -> bytes; a file's bytes stay as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not base64") from None
+
+
+class Picture(BaseModel):
+    """One image: base64 in JSON, or the file itself in a form."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"image": EXAMPLE, "heatmap": False}})
+    image: Annotated[
+        bytes,
+        BeforeValidator(as_bytes),
+        WithJsonSchema({"type": "string", "format": "byte", "example": EXAMPLE}),
+    ]
+    heatmap: bool = Field(default=False, description="also answer where the positive class was seen, as rows of 0..1")
+
+
+app = serving.application("cell-inspection", CONFIG, CHAIN, truth=Literal[tuple(PREDICTOR.classes)])
+
+
+@app.post("/classify", openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
+async def classify(request: Request) -> JSONResponse:
+    """Is this part defective? Label, probability of the positive class, and the decision at the operating threshold."""
+    picture = await serving.read(request, Picture, "image")
+    if picture.heatmap and not PREDICTOR.has_heatmap:
+        raise BadInput("heatmap", "this architecture has no exact heat map")
+    content, record = await serving.in_pool(score, picture)
+    app.state.log.write({"id": request.state.request_id, "model": CHAIN["model_version"], **record})
+    return serving.answer(request, CHAIN, content)
+
+
+def score(picture: Picture) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is answered, and what the request log keeps of it."""
+    pixels = decode(picture.image, PREDICTOR.meta["max_megapixels"])
+    found = PREDICTOR.answer(pixels, picture.heatmap)
+    content: dict[str, Any] = {
+        "label": found.label,
+        "probability": found.probability,
+        "decision": found.decision,
+        "threshold": PREDICTOR.threshold,
+        "probabilities": found.probabilities,
+    }
+    record = content | monitor.features(pixels)
+    if CONFIG.log_inputs:
+        record |= {"image": base64.b64encode(picture.image).decode()}
+    if found.heatmap is not None:
+        content["heatmap"] = found.heatmap.round(4).tolist()
+    return content, record
+
+
+@bentoml.service(name="cell-inspection", image=serving.image(), **serving.settings(CONFIG))
+@bentoml.asgi_app(app, path="/")
+class CellInspection:
+    """Mounts the app above; health checks, /metrics and the Swagger page are BentoML's."""
+
+
+CellInspection.add_asgi_middleware(guards.Guard, **serving.guard(CONFIG, {"multipart/form-data", *IMAGE_TYPES}))

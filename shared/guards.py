@@ -1,0 +1,196 @@
+"""What stands before every service: request ids, token, content types, body limit, load limit, one log line.
+
+An ASGI middleware, outermost in the application, so that nothing is parsed, no slot is taken and no library's error
+page is seen before a request is known to be acceptable. Measured on the plain stack without it: a 500 for a
+missing boundary, no body limit (60 MB of JSON cost 1.3 GB), 2 KB of traceback logged per bad request.
+"""
+
+import asyncio
+import hmac
+import json
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+HEALTH = frozenset({"/livez", "/readyz", "/healthz"})
+
+
+class BadInput(ValueError):
+    """A request that the caller can mend: which field, what is wrong with it, and the limit it broke."""
+
+    def __init__(self, field: str, reason: str, status: int = 400) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field, self.reason, self.status = field, reason, status
+
+
+class Guard:
+    """See the module; one instance per worker process.
+
+    max_body_mb: bodies above it get 413 before they are parsed, whatever Content-Length says.
+    content_types: what a body may be, without parameters; anything else gets 415.
+    max_concurrency: requests in progress above it get 429 with Retry-After; a body is read before it counts.
+    body_timeout_s: a body that takes longer to arrive gets 408.
+    token: `Authorization: Bearer ...` is asked on every route but the health checks; None asks nothing.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        max_body_mb: float,
+        content_types: frozenset[str],
+        max_concurrency: int,
+        body_timeout_s: float = 10.0,
+        token: str | None = None,
+        secret: bytes = b"",
+    ) -> None:
+        self.app, self.token, self.secret = app, token, secret
+        self.max_body, self.content_types = int(max_body_mb * 1e6), content_types
+        self.max_concurrency, self.body_timeout_s, self.active = max_concurrency, body_timeout_s, 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in HEALTH:
+            await self.app(scope, receive, send)
+            return
+        request_id = new_request_id(self.secret)
+        scope.setdefault("state", {})["request_id"] = request_id
+        begin = time.perf_counter()
+        sent: dict[str, Any] = {"status": 0, "error": None}
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent["status"] = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._admit(scope, receive, answer)
+        except BadInput as error:
+            sent["error"] = str(error)
+            await refuse(answer, error, request_id)
+        except Exception as error:
+            sent["error"] = "".join(traceback.format_exception(error))[-2000:]
+            if not sent["status"]:
+                await refuse(answer, BadInput("request", "failed inside the service", 500), request_id)
+        finally:
+            log_line(scope, request_id, sent, (time.perf_counter() - begin) * 1e3)
+
+    async def _admit(self, scope: Message, receive: Receive, answer: Send) -> None:
+        headers = {key.lower(): value for key, value in scope["headers"]}
+        if self.token and not authorised(headers.get(b"authorization", b""), self.token):
+            raise BadInput("authorization", "send the header 'Authorization: Bearer <token>'", 401)
+        body = b""
+        if scope["method"] in ("POST", "PUT", "PATCH"):
+            self._check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
+            body = await self._read(receive)
+        if self.active >= self.max_concurrency:
+            raise BadInput("request", f"more than {self.max_concurrency} requests in progress; try again", 429)
+        self.active += 1
+        try:
+            await self.app(scope, replay(body, receive), answer)
+        finally:
+            self.active -= 1
+
+    def _check_content_type(self, value: str) -> None:
+        kind, _, parameters = value.partition(";")
+        kind = kind.strip().lower()
+        if kind not in self.content_types:
+            raise BadInput(
+                "content-type",
+                f"{kind[:80]!r} is not one of {', '.join(sorted(self.content_types))}",
+                415,
+            )
+        if kind == "multipart/form-data" and "boundary=" not in parameters.lower():
+            raise BadInput("content-type", "multipart/form-data needs a boundary parameter")
+
+    async def _read(self, receive: Receive) -> bytes:
+        """The whole body; what is too large is drained for a second, so that the client gets to read the 413."""
+        chunks, size, deadline = [], 0, time.monotonic() + self.body_timeout_s
+        more = True
+        while more:
+            try:
+                message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.001))
+            except TimeoutError:
+                if size > self.max_body:
+                    break
+                raise BadInput("body", f"did not arrive within {self.body_timeout_s:g} s", 408) from None
+            if message["type"] == "http.disconnect":
+                raise BadInput("body", "the client went away", 499)
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+            if size <= self.max_body:
+                chunks.append(message.get("body", b""))
+            else:
+                chunks = []
+                deadline = min(deadline, time.monotonic() + 1)
+        if size > self.max_body:
+            raise BadInput("body", f"larger than {self.max_body / 1e6:g} MB", 413)
+        return b"".join(chunks)
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body already read, then whatever comes after it."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def refuse(send: Send, error: BadInput, request_id: str) -> None:
+    """Answer with the error as JSON: field, reason, request id."""
+    content = {"error": error.reason, "field": error.field, "request_id": request_id}
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if error.status == 429:
+        headers.append((b"retry-after", b"1"))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def authorised(header: bytes, token: str) -> bool:
+    return hmac.compare_digest(header, b"Bearer " + token.encode())
+
+
+def new_request_id(secret: bytes) -> str:
+    """24 random hex digits and 16 that prove this service made them, so that feedback cannot name made-up ids."""
+    identity = secrets.token_hex(12)
+    return identity + _signature(identity, secret)
+
+
+def is_ours(request_id: str, secret: bytes) -> bool:
+    return hmac.compare_digest(_signature(request_id[:24], secret).encode(), request_id[24:].encode("utf-8", "replace"))
+
+
+def _signature(identity: str, secret: bytes) -> str:
+    return hmac.new(secret, identity.encode("utf-8", "replace"), "sha256").hexdigest()[:16]
+
+
+def log_line(scope: Message, request_id: str, sent: dict[str, Any], milliseconds: float) -> None:
+    """One line of JSON per request on standard error; control characters are escaped by JSON itself."""
+    line = {
+        "time": round(time.time(), 3),
+        "id": request_id,
+        "request": f"{scope['method'][:8]} {scope['path'][:60]}",
+        "status": sent["status"],
+        "ms": round(milliseconds, 2),
+    }
+    if sent["error"]:
+        line["error"] = sent["error"] if sent["status"] >= 500 else sent["error"][:80]
+    sys.stderr.write(json.dumps(line) + "\n")

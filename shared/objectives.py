@@ -1,0 +1,209 @@
+"""objectives.yaml: business requirements as executable key results. The release gate, report and table.
+
+python -m shared.objectives check     the file is consistent, every metric is produced by something
+python -m shared.objectives gate      hold metrics.json and export.json to it; report; exit 1 on a miss
+python -m shared.objectives report    render reports/objectives.md from reports/objectives.json
+python -m shared.objectives table     one row per blueprint folder given
+"""
+
+import argparse
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared import params
+
+# What every service measures by itself, whatever its AI type; units in the name.
+SERVICE_METRICS = frozenset(
+    {
+        "live.latency_p50_ms",
+        "live.latency_p95_ms",
+        "live.latency_p99_ms",
+        "live.error_share",
+        "live.requests_per_s",
+    }
+)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class When(StrEnum):
+    release = "release"
+    live = "live"
+
+
+class Requirement(Strict):
+    id: str
+    kind: Literal["business", "nfr"]
+    text: str
+    owner: str
+
+
+class KeyResult(Strict):
+    id: str
+    requirement: str
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    when: When
+    window: str | None = None
+    hold: str | None = Field(default=None, alias="for")
+    then: Literal["page", "retrain", "ticket", "rollback"] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "KeyResult":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"{self.id}: give exactly one of at_least, at_most")
+        if self.when is When.live and self.then is None:
+            raise ValueError(f"{self.id}: a live key result needs an action in 'then'")
+        return self
+
+    @property
+    def target(self) -> str:
+        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+
+    def holds(self, measured: float) -> bool:
+        return measured >= self.at_least if self.at_least is not None else measured <= (self.at_most or 0.0)
+
+    def better(self, one: float, other: float) -> bool:
+        return one > other if self.at_least is not None else one < other
+
+
+class Objective(Strict):
+    objective: str
+    key_results: list[KeyResult] = Field(min_length=1)
+
+
+class Rejected(Strict):
+    name: str
+    because: str
+
+
+class Choice(Strict):
+    chosen: str
+    rejected: list[Rejected] = []
+
+
+class Architecture(Strict):
+    model: Choice
+    patterns: list[str] = []
+
+
+class Budget(Strict):
+    image_mb: float | None = None
+    model_mb: float | None = None
+    latency_p95_ms: float | None = None
+    memory_mb: float | None = None
+
+
+class Objectives(Strict):
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    ai_type: Literal["cv", "timeseries", "rl", "genai"]
+    problem: str
+    requirements: list[Requirement] = Field(min_length=1)
+    objectives: list[Objective] = Field(min_length=1)
+    architecture: Architecture
+    targets: dict[Literal["cloud", "edge", "standalone"], Budget] = {}
+
+    @property
+    def key_results(self) -> list[KeyResult]:
+        return [result for objective in self.objectives for result in objective.key_results]
+
+    @property
+    def release(self) -> list[KeyResult]:
+        return [result for result in self.key_results if result.when is When.release]
+
+    @model_validator(mode="after")
+    def _traced(self) -> "Objectives":
+        ids = [requirement.id for requirement in self.requirements]
+        names = ids + [result.id for result in self.key_results]
+        twice = {name for name in names if names.count(name) > 1}
+        used = {result.requirement for result in self.key_results}
+        for problem, found in {
+            "ids used twice": twice,
+            "requirements without a key result": set(ids) - used,
+            "key results that name an unknown requirement": used - set(ids),
+        }.items():
+            if found:
+                raise ValueError(f"{problem}: {', '.join(sorted(found))}")
+        if not self.release:
+            raise ValueError("no key result has 'when: release': nothing would gate a release")
+        return self
+
+
+def load(path: str | Path = "objectives.yaml") -> Objectives:
+    """The checked file; SystemExit with one line per mistake."""
+    try:
+        return Objectives.model_validate(params.load_yaml(path))
+    except ValidationError as error:
+        raise SystemExit("\n".join(params.explain(error, str(path)))) from None
+
+
+def measured(folder: Path) -> dict[str, float]:
+    """Numbers of metrics.json, export.json (as `export.*`) and reports/validation.json (as `validation.*`)."""
+    files = {"": "metrics.json", "export.": "export.json", "validation.": "reports/validation.json"}
+    flat: dict[str, Any] = {}
+    for prefix, name in files.items():
+        if (folder / name).exists():
+            flat |= params.flatten(params.read_json(folder / name), prefix)
+    return {key: float(value) for key, value in flat.items() if isinstance(value, int | float)}
+
+
+def unproduced(objectives: Objectives, folder: Path) -> list[str]:
+    """Key results whose metric nothing produces: release ones need a number, live ones a declared metric."""
+    declared = set(SERVICE_METRICS)
+    if (folder / "reports/reference.json").exists():
+        declared |= set(params.read_json(folder / "reports/reference.json")["live_metrics"])
+    known = {When.release: set(measured(folder)), When.live: declared}
+    return [
+        f"{result.id}: nothing produces {result.metric} ({result.when} metrics known: "
+        f"{', '.join(sorted(known[result.when])) or 'none'})"
+        for result in objectives.key_results
+        if result.metric not in known[result.when]
+    ]
+
+
+def verdicts(objectives: Objectives, values: dict[str, float]) -> list[dict[str, Any]]:
+    """One row per key result: what was wanted, what was measured, and whether it holds (live: not yet known)."""
+    rows = []
+    for objective in objectives.objectives:
+        for result in objective.key_results:
+            value = values.get(result.metric) if result.when is When.release else None
+            rows.append(
+                {
+                    "objective": objective.objective,
+                    "id": result.id,
+                    "requirement": result.requirement,
+                    "metric": result.metric,
+                    "target": result.target,
+                    "when": result.when.value,
+                    "measured": value,
+                    "passed": None if value is None else result.holds(value),
+                    "then": result.then,
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    from shared import report  # the rendering; apart from the semantics above
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["check", "gate", "report", "table"])
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path()], help="blueprint folders")
+    arguments = parser.parse_args()
+    code = max(report.COMMANDS[arguments.command](folder) for folder in arguments.folders)
+    if arguments.command == "gate":
+        from shared import tracking  # a run that misses its targets is recorded too
+
+        tracking.record()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Read one section of `params.yaml` into a typed, frozen model, and write results so that a kill cannot tear them."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Params(BaseModel):
+    """A section of params.yaml: immutable, finite numbers, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def read(section: str, model: type[Model], path: str | Path = "params.yaml") -> Model:
+    """The section of `path`, checked against `model`.
+
+    Raises SystemExit with one line per mistake, each naming file, key and what was expected.
+    """
+    values = load_yaml(path)
+    if section not in values:
+        raise SystemExit(f"{path}: section '{section}' is missing")
+    try:
+        return model.model_validate(values[section])
+    except ValidationError as error:
+        raise SystemExit("\n".join(explain(error, f"{path}: {section}"))) from None
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; SystemExit names the file and line if it is not one."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SystemExit(f"{path}: not found; run from the blueprint's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SystemExit(f"{path}: expected a mapping of sections")
+    return values
+
+
+def explain(error: ValidationError, where: str) -> Iterator[str]:
+    """One line per mistake: where, dotted key, what is wrong, what was given."""
+    for mistake in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in mistake["loc"])
+        given = "" if mistake["type"] == "missing" else f" (given: {mistake['input']!r:.80})"
+        text = "unknown key" if mistake["type"] == "extra_forbidden" else mistake["msg"]
+        yield f"{where}.{key}: {text}{given}"
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, values: Any) -> None:
+    """Write JSON whole or not at all; NaN and infinity are refused, floats keep six significant digits."""
+    text = json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False)
+    with atomic(path) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'test': {'auc': 0.9}} -> {'test.auc': 0.9}; lists are kept as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {str(key): _rounded(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_rounded(value) for value in values]
+    if isinstance(values, float):
+        return float(f"{values:.6g}")
+    return values

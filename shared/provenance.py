@@ -1,0 +1,67 @@
+"""Where a model comes from: git commit, state of the pipeline, data; the chain that every response names."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from shared import objectives, params
+
+CODE = ["*.py", "params.yaml", "objectives.yaml", "dvc.yaml", "requirements*.txt"]
+
+
+def collect(folder: Path = Path()) -> dict[str, Any]:
+    """The chain of the results in `folder`: name, git commit, hash of dvc.lock, hash of the data."""
+    return {
+        "name": objectives.load(folder / "objectives.yaml").name,
+        "git_commit": _git(folder, "rev-parse", "HEAD") or "none",
+        "git_dirty": bool(_git(folder, "status", "--porcelain", "--", *CODE)),
+        "pipeline": pipeline_hash(folder / "dvc.lock"),
+        "data": data_hash(folder / "dvc.lock"),
+        "model_version": file_hash(*sorted((folder / "export").glob("*.onnx")))[:12],
+    }
+
+
+def packaged(folder: Path) -> dict[str, Any]:
+    """The chain that packaging wrote beside a service, or the working tree's own where it runs unpackaged."""
+    path = folder / "provenance.json"
+    return dict(params.read_json(path)) if path.exists() else collect(folder) | {"bento": "none"}
+
+
+def pipeline_hash(path: Path) -> str:
+    """SHA-256 of all stages in dvc.lock up to `export`: commands, parameters and the hashes of code and data.
+
+    `gate` and `package` are left out: they read this hash while their own entries are not yet written.
+    """
+    return _digest({name: stage for name, stage in _stages(path).items() if name not in ("gate", "package")})
+
+
+def data_hash(path: Path) -> str:
+    """SHA-256 of what `prepare` made: two runs with the same value saw the same splits."""
+    return _digest(_stages(path).get("prepare", {}).get("outs"))
+
+
+def file_hash(*paths: Path) -> str:
+    """SHA-256 over the content of files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _stages(path: Path) -> dict[str, Any]:
+    return dict(params.load_yaml(path).get("stages", {})) if path.exists() else {}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Output of a git command, empty where there is no git or no commit yet."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
