@@ -126,8 +126,8 @@ class Objectives(Strict):
         used = {result.requirement for result in self.key_results}
         for problem, found in {
             "ids used twice": twice,
-            "requirements without a key result": set(ids) - used,
             "key results that name an unknown requirement": used - set(ids),
+            "requirements without a key result": set(ids) - used,
         }.items():
             if found:
                 raise ValueError(f"{problem}: {', '.join(sorted(found))}")

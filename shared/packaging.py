@@ -91,7 +91,7 @@ def build(chain: dict[str, Any], build: Path = BUILD, dist: Path = DIST) -> Path
     import bentoml
 
     name, version = chain["bento"].split(":")
-    if any(bento.tag.version == version for bento in bentoml.list(name)):
+    if any(str(bento.tag) == chain["bento"] for bento in bentoml.list()):
         bentoml.delete(chain["bento"])
     service = re.search(r"@bentoml\.service.*?class (\w+)", (build / "service.py").read_text(), re.DOTALL)
     if service is None:

@@ -50,9 +50,10 @@ def explain(error: ValidationError, where: str) -> Iterator[str]:
     """One line per mistake: where, dotted key, what is wrong, what was given."""
     for mistake in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in mistake["loc"])
-        given = "" if mistake["type"] == "missing" else f" (given: {mistake['input']!r:.80})"
+        silent = mistake["type"] == "missing" or isinstance(mistake["input"], dict)
+        given = "" if silent else f" (given: {mistake['input']!r:.80})"
         text = "unknown key" if mistake["type"] == "extra_forbidden" else mistake["msg"]
-        yield f"{where}.{key}: {text}{given}"
+        yield f"{where}{'.' * bool(key)}{key}: {text}{given}"
 
 
 @contextmanager

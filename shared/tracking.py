@@ -9,6 +9,7 @@ Without MLFLOW_TRACKING_URI everything goes to mlflow.db in the blueprint's fold
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -28,10 +29,11 @@ def client() -> Any:
 
     uri = os.environ.setdefault("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     mlflow.set_tracking_uri(uri)
-    made = mlflow.MlflowClient(uri)
-    if uri.startswith("sqlite"):
-        with FileLock(".mlflow.lock"):
-            made.search_experiments(max_results=1)
+    local = uri.startswith("sqlite")
+    with FileLock(uri.partition("///")[2] + ".lock") if local else contextlib.nullcontext():
+        made = mlflow.MlflowClient(uri)
+        if local:
+            made.search_experiments(max_results=1)  # migrates a new database before anything else touches it
     return made
 
 

@@ -1,0 +1,69 @@
+"""Fixtures that several tests share: an objectives file, a folder with results, a git repository."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared import params
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    return {
+        "name": "demo",
+        "ai_type": "cv",
+        "problem": "Find what is broken.",
+        "requirements": [
+            {"id": "R1", "kind": "business", "text": "find it", "owner": "quality"},
+            {"id": "R2", "kind": "nfr", "text": "fast", "owner": "production"},
+        ],
+        "objectives": [
+            {
+                "objective": "Nothing broken leaves",
+                "key_results": [
+                    {"id": "KR1", "requirement": "R1", "metric": "test.auc", "at_least": 0.9, "when": "release"},
+                    {
+                        "id": "KR2",
+                        "requirement": "R2",
+                        "metric": "live.latency_p95_ms",
+                        "at_most": 50,
+                        "when": "live",
+                        "for": "5m",
+                        "then": "page",
+                    },
+                ],
+            }
+        ],
+        "architecture": {
+            "model": {"chosen": "small", "rejected": [{"name": "large", "because": "slow"}]},
+            "patterns": ["champion and challenger"],
+        },
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A blueprint's folder after `export`, in a git repository, as the working directory."""
+    (tmp_path / "objectives.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "params.yaml").write_text("train: {epochs: 1}\n")
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"prepare": {"outs": ["x"]}, "gate": {"cmd": "a"}}}))
+    params.write_json(tmp_path / "metrics.json", {"test": {"auc": 0.95}})
+    params.write_json(tmp_path / "reports/reference.json", {"live_metrics": {}})
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/model.onnx").write_bytes(b"model")
+    for command in (
+        ["init", "-q"],
+        ["config", "user.email", "a@b.invalid"],
+        ["config", "user.name", "a"],
+        ["add", "-A"],
+        ["commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return tmp_path

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from shared import params
+
+
+class Section(params.Params):
+    rate: float
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {rat: 1}", "train.rat: unknown key"),
+        ("train: {rate: fast}", "train.rate"),
+        ("train: {rate: .nan}", "finite"),
+        ("other: {}", "section 'train' is missing"),
+        ("[1]", "expected a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_a_mistake_names_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        params.read("train", Section, path)
+    assert message in str(stopped.value) and "params.yaml" in str(stopped.value)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="run from the blueprint's folder"):
+        params.read("train", Section, tmp_path / "none.yaml")
+
+
+def test_values_are_typed_and_frozen(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("train: {rate: 0.5, names: [a]}")
+    section = params.read("train", Section, tmp_path / "p.yaml")
+    assert section.rate == 0.5
+    with pytest.raises(Exception, match="frozen"):
+        section.rate = 1.0
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    params.write_json(path, {"x": 1})
+    with pytest.raises(RuntimeError), params.atomic(path) as draft:
+        draft.write_text("half")
+        raise RuntimeError
+    assert params.read_json(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_refuses_nan_and_rounds(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        params.write_json(tmp_path / "a.json", {"x": float("nan")})
+    params.write_json(tmp_path / "a.json", {"x": (0.123456789,), 1: {"y": "z"}})
+    assert params.read_json(tmp_path / "a.json") == {"x": [0.123457], "1": {"y": "z"}}
+
+
+def test_flatten_joins_keys_with_dots() -> None:
+    assert params.flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}

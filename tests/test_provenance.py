@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import yaml
+
+from shared import params, provenance
+
+
+def test_the_pipeline_hash_ignores_the_stages_that_read_it(folder: Path) -> None:
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    before = provenance.pipeline_hash(folder / "dvc.lock")
+    lock["stages"]["package"] = {"cmd": "b"}
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert provenance.pipeline_hash(folder / "dvc.lock") == before
+    lock["stages"]["train"] = {"cmd": "c"}
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert provenance.pipeline_hash(folder / "dvc.lock") != before
+
+
+def test_changed_code_is_dirty_and_no_git_is_none(folder: Path, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    assert provenance.collect()["git_dirty"] is False
+    (folder / "params.yaml").write_text("train: {epochs: 2}\n")
+    assert provenance.collect()["git_dirty"] is True
+    bare = tmp_path_factory.mktemp("bare")
+    (bare / "objectives.yaml").write_text((folder / "objectives.yaml").read_text())
+    assert provenance.collect(bare)["git_commit"] == "none"
+
+
+def test_a_package_brings_its_own_chain(folder: Path) -> None:
+    assert provenance.packaged(folder)["bento"] == "none"
+    params.write_json(folder / "provenance.json", {"bento": "demo:1"})
+    assert provenance.packaged(folder) == {"bento": "demo:1"}

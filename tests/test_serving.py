@@ -1,0 +1,228 @@
+"""Guards and application together, as a service mounts them, over ASGI."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from shared import guards, requestlog, serving
+
+CHAIN = {"model_version": "abc", "bento": "demo:1"}
+
+
+class Question(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    image: bytes = b""
+    number: float = 0
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> serving.ServiceParams:
+    values: dict[str, Any] = {"max_body_mb": 0.1, "max_concurrency": 2, "timeout_s": 5, "threads": 1}
+    logging = {"log_folder": str(tmp_path / "logs"), "log_max_mb": 1, "log_keep_days": 1, "log_inputs": False}
+    return serving.ServiceParams(**values, **logging)
+
+
+@pytest.fixture
+def app(config: serving.ServiceParams) -> FastAPI:
+    made = serving.application("demo", config, CHAIN, truth=Literal["yes", "no"])
+
+    @made.post("/ask", openapi_extra=serving.body(Question, "image", ("image/png",)))
+    async def ask(request: Request) -> JSONResponse:
+        question = await serving.read(request, Question, "image")
+        size = await serving.in_pool(len, question.image)
+        return serving.answer(request, CHAIN, {"size": size, "number": question.number})
+
+    @made.post("/fail")
+    async def fail(request: Request) -> JSONResponse:
+        raise RuntimeError("inside")
+
+    @made.post("/wait")
+    async def wait(request: Request) -> JSONResponse:
+        await made.state.gate.wait()
+        return serving.answer(request, CHAIN, {})
+
+    return made
+
+
+def call(app: FastAPI, config: serving.ServiceParams, method: str, path: str, **given: Any) -> httpx.Response:
+    guarded = guards.Guard(app, **serving.guard(config, {"multipart/form-data", "image/png"}))
+
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://t") as client:
+            return await client.request(method, path, **given)
+
+    return asyncio.run(send())
+
+
+JSON = {"content-type": "application/json"}
+BAD: dict[str, tuple[dict[str, Any], int, str]] = {
+    "no content type": ({"content": b"x"}, 415, "content-type"),
+    "wrong content type": ({"content": b"x", "headers": {"content-type": "text/html"}}, 415, "content-type"),
+    "no boundary": ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "content-type"),
+    "broken form": (
+        {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=a"}},
+        400,
+        "body",
+    ),
+    "too large": ({"content": b"x" * 200_000, "headers": JSON}, 413, "body"),
+    "broken JSON": ({"content": b"{", "headers": JSON}, 400, "body"),
+    "NaN": ({"content": b'{"number": NaN}', "headers": JSON}, 400, "number"),
+    "infinity": ({"content": b'{"number": 1e999}', "headers": JSON}, 400, "number"),
+    "lone surrogate": ({"content": b'{"image": "\\ud800"}', "headers": JSON}, 400, "body"),
+    "deep": ({"content": b'{"number": ' + b"[" * 40_000 + b"]" * 40_000 + b"}", "headers": JSON}, 400, "body"),
+    "unknown field": ({"json": {"numbr": 1}}, 400, "numbr"),
+    "a list": ({"json": [1]}, 400, "body"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_4xx_that_names_the_field_and_one_short_log_line(
+    app: FastAPI, config: serving.ServiceParams, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, status, field = BAD[name]
+    response = call(app, config, "POST", "/ask", **given)
+    assert (response.status_code, response.json()["field"]) == (status, field)
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and len(lines[0]) <= 300 and json.loads(lines[0])["status"] == status
+
+
+def test_json_form_and_bare_file_give_the_same(app: FastAPI, config: serving.ServiceParams) -> None:
+    ways: list[dict[str, Any]] = [
+        {"json": {"image": "abc"}},
+        {"files": {"image": ("a.png", b"abc", "image/png")}},
+        {"content": b"abc", "headers": {"content-type": "image/png"}},
+    ]
+    for given in ways:
+        response = call(app, config, "POST", "/ask", **given)
+        assert response.status_code == 200 and response.json()["size"] == 3
+        assert response.json()["provenance"] == CHAIN and response.json()["model_version"] == "abc"
+
+
+def test_a_chunked_body_is_counted_too(app: FastAPI, config: serving.ServiceParams) -> None:
+    async def chunks() -> Any:
+        for _ in range(50):
+            yield b"x" * 10_000
+
+    assert call(app, config, "POST", "/ask", content=chunks(), headers=JSON).status_code == 413
+
+
+def test_the_token_covers_every_route_but_health(
+    app: FastAPI, config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_TOKEN", "secret")
+    routes = {route.path for route in app.routes} | {"/metrics", "/docs.json", "/", "/none"}  # type: ignore[attr-defined]
+    for path in sorted(routes - guards.HEALTH):
+        for method in ("GET", "POST"):
+            assert call(app, config, method, path, headers=JSON).status_code == 401, path
+    for given in ("Bearer wrong", "secret", "Bearer \u00e4"):
+        assert call(app, config, "GET", "/info", headers={"authorization": given.encode()}).status_code == 401
+    assert call(app, config, "GET", "/info", headers={"authorization": "Bearer secret"}).json() == CHAIN
+    assert call(app, config, "GET", "/livez").status_code == 404, "passes the guard; BentoML answers it"
+
+
+def test_feedback_takes_only_ids_that_the_service_gave_out(app: FastAPI, config: serving.ServiceParams) -> None:
+    request_id = call(app, config, "POST", "/ask", json={}).json()["request_id"]
+    good = call(app, config, "POST", "/feedback", json={"request_id": request_id, "truth": "yes"})
+    assert good.json()["accepted"] is True
+    forged = call(app, config, "POST", "/feedback", json={"request_id": "0" * 40, "truth": "yes"})
+    assert forged.status_code == 404
+    wrong = call(app, config, "POST", "/feedback", json={"request_id": request_id, "truth": "maybe"})
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "truth")
+    assert [row["truth"] for row in requestlog.read(config.log_folder, "feedback")] == ["yes"]
+
+
+def test_a_fault_inside_is_500_without_a_trace_in_the_answer(
+    app: FastAPI, config: serving.ServiceParams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    response = call(app, config, "POST", "/fail", json={})
+    assert response.status_code == 500 and 'inside"' not in response.text
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "RuntimeError: inside" in json.loads(line)["error"]
+
+
+@pytest.mark.parametrize("text", ["a\r\nb", "\x1b[31m", '{"a": 1}', "%0d%0a"])
+def test_injection_stays_in_one_log_line(
+    app: FastAPI, config: serving.ServiceParams, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(app, config, "POST", "/ask", json={text: text})
+    call(app, config, "GET", f"/x{text}" if text.isprintable() else "/x%1b%0a")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(json.loads(line)["status"] >= 400 for line in lines)
+
+
+def test_more_than_the_limit_at_once_gets_429_with_retry_after(app: FastAPI, config: serving.ServiceParams) -> None:
+    guarded = guards.Guard(app, **serving.guard(config, set()))
+
+    async def rush() -> list[httpx.Response]:
+        app.state.gate = asyncio.Event()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://t") as client:
+            waiting = [asyncio.create_task(client.post("/wait", json={})) for _ in range(5)]
+            while sum(task.done() for task in waiting) < 3:
+                await anyio.lowlevel.checkpoint()
+            app.state.gate.set()
+            return await asyncio.gather(*waiting)
+
+    responses = asyncio.run(rush())
+    assert sorted(response.status_code for response in responses) == [200, 200, 429, 429, 429]
+    assert all(response.headers["retry-after"] == "1" for response in responses if response.status_code == 429)
+
+
+def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.ServiceParams) -> None:
+    given = serving.guard(config, set()) | {"body_timeout_s": 0.01}
+    sent: list[Any] = []
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/ask", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(guards.Guard(app, **given)(scope, never, send))
+    assert sent[0]["status"] == 408
+
+
+def test_an_open_door_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.delenv("SERVICE_TOKEN", raising=False)
+    with socket.create_server(("127.0.0.1", 0)):
+        serving.refuse_open_door()
+    with socket.create_server(("0.0.0.0", 0)):
+        with pytest.raises(RuntimeError, match="without a token"):
+            serving.refuse_open_door()
+        monkeypatch.setenv("SERVICE_TOKEN", "x")
+        serving.refuse_open_door()
+
+
+def test_memory_is_frozen_at_start_and_the_settings_are_bentomls(
+    app: FastAPI, config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gc
+
+    monkeypatch.setenv("SERVICE_OPEN", "1")
+
+    async def live() -> None:
+        async with app.router.lifespan_context(app):
+            await anyio.sleep(0.05)
+            assert gc.get_freeze_count() > 0 and not gc.isenabled()
+
+    try:
+        asyncio.run(live())
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert serving.settings(config)["traffic"] == {"timeout": 5.0}
+    monkeypatch.chdir(Path(__file__).parent.parent / "blueprints/cv")
+    assert serving.image().python_version == "3.11"
+    monkeypatch.setenv("SERVICE_SECRET", "s")
+    assert serving.feedback_secret(Path("none")) == b"s"
