@@ -108,7 +108,7 @@ def build(chain: dict[str, Any], build: Path = BUILD, dist: Path = DIST) -> Path
     dist.mkdir(exist_ok=True)
     archive = dist / f"{name}.bento"
     archive.unlink(missing_ok=True)
-    bento.export(str(archive))
+    bento.export(str(archive.resolve()))  # a relative path would be taken as one from the root
     return archive
 
 

@@ -205,3 +205,40 @@ def test_hostile_images_get_a_reason_and_the_service_lives(server: str) -> None:
         assert 400 <= status < 500 and answer["error"] and answer["field"], name
     status, _ = post(server + "/classify", encoded("L", "PNG"), "image/png")
     assert status == 200
+
+
+def edit(path: Path, change: Any) -> None:
+    values = yaml.safe_load(path.read_text())
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+
+
+def test_an_objective_out_of_reach_stops_the_pipeline_in_one_line(reproduced: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = reproduced
+    before = run(["python", "-m", "shared.tracking", "versions"], folder, environment)
+    kept = (folder / "objectives.yaml").read_text()
+    edit(folder / "objectives.yaml", lambda d: d["objectives"][0]["key_results"][0].update(at_least=1.5))
+    done = subprocess.run(["dvc", "repro"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "gate: KR1 missed: test.auc target >= 1.5, measured" in done.stdout + done.stderr
+    assert run(["python", "-m", "shared.tracking", "versions"], folder, environment) == before
+    (folder / "objectives.yaml").write_text(kept)
+    run(["dvc", "repro"], folder, environment)
+
+
+@pytest.mark.fault
+def test_a_killed_training_goes_on_and_ends_with_the_same_results(reproduced: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = reproduced
+    edit(folder / "params.yaml", lambda values: values["train"].update(epochs=3))
+    process = subprocess.Popen(["dvc", "repro", "evaluate"], cwd=folder, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not (folder / "checkpoint/epoch.safetensors").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert "goes on after epoch" in run(["dvc", "repro", "evaluate"], folder, environment)
+    resumed = (folder / "metrics.json").read_bytes(), (folder / "models/model.safetensors").read_bytes()
+    run(["dvc", "repro", "--single-item", "--force", "train"], folder, environment)
+    run(["dvc", "repro", "--single-item", "--force", "evaluate"], folder, environment)
+    assert resumed == ((folder / "metrics.json").read_bytes(), (folder / "models/model.safetensors").read_bytes())

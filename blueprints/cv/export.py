@@ -13,7 +13,13 @@ import torch
 from dataset import samples
 from heatmap import Deployed
 from model import load
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 from predictor import Predictor, decode
@@ -74,9 +80,11 @@ def quantise(source: Path, target: Path, names: list[str]) -> None:
         str(target),
         Pictures(names),
         quant_format=QuantFormat.QDQ,
+        calibrate_method=CalibrationMethod.Percentile,  # MinMax lets rare extremes widen the ranges
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        extra_options={"CalibPercentile": 99.99},
         op_types_to_quantize=[
             "Conv",
             "Gemm",
