@@ -9,7 +9,7 @@ export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo repro gate-table serve ui test unit check lock bench promote rollback clean
+.PHONY: help setup demo repro serve ui test unit check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -55,9 +55,6 @@ unit: setup  ## the fast tests with the coverage of shared
 
 test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
 	pytest -q -m "pipeline or fault" --durations=10
-
-bench: setup  ## requests/s and latency of a service against its peers, in one run: make bench B=cv
-	python tests/bench/$(B).py
 
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \

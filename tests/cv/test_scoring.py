@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+import scoring
+
+
+def test_the_threshold_reaches_the_recall_and_no_more_than_needed() -> None:
+    probability, positive = np.array([0.9, 0.8, 0.4, 0.3, 0.7]), np.array([True, True, True, True, False])
+    assert scoring.highest_threshold(probability, positive, 0.75) == 0.4
+    assert scoring.highest_threshold(probability, positive, 1.0) == 0.3
+
+
+def test_scores_are_the_textbooks() -> None:
+    found = scoring.scores(np.array([True, True, False, False]), np.array([True, False, True, False]))
+    assert found == {"recall": 0.5, "precision": 0.5, "f1": 0.5}
+    assert scoring.scores(np.zeros(2, bool), np.ones(2, bool))["f1"] == 0.0
+
+
+def test_temperature_cools_overconfident_logits() -> None:
+    logits = np.array([[8.0, -8.0], [8.0, -8.0], [-8.0, 8.0], [8.0, -8.0]])
+    assert scoring.best_temperature(logits, np.array([0, 0, 1, 1])) > 5
+
+
+def test_calibration_error_is_the_mean_gap() -> None:
+    error, rows = scoring.calibration(np.array([0.9, 0.9, 0.1, 0.1]), np.array([1, 0, 0, 0], bool), 10)
+    assert error == pytest.approx(0.25) and len(rows) == 2
+
+
+def test_an_interval_holds_the_value() -> None:
+    low, high = scoring.interval(lambda values: float(values.mean()), np.arange(100) % 2, seed=0)
+    assert 0.35 < low < 0.5 < high < 0.65
