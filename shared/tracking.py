@@ -216,8 +216,11 @@ def main() -> None:
     parser.add_argument("command", choices=["record", "promote", "rollback", "versions"])
     command, loaded = parser.parse_args().command, objectives.load()
     if command == "versions":
-        for version in client().search_model_versions(f"name='{loaded.name}'"):
-            print(version.version, version.tags.get("model_version"), version.run_id, *version.aliases)
+        store = client()
+        aliases = store.get_registered_model(loaded.name).aliases  # alias -> version
+        for version in store.search_model_versions(f"name='{loaded.name}'"):
+            held = [alias for alias, number in aliases.items() if number == version.version]
+            print(version.version, version.tags.get("model_version"), version.run_id, *held)
     elif command == "record":
         gated = params.read_json("reports/objectives.json")["passed"]
         sys.exit(0 if (register() if gated else record()) else 1)
