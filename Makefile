@@ -9,7 +9,7 @@ export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo repro serve ui test unit check lock promote rollback clean
+.PHONY: help setup demo repro serve bench ui test unit check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -35,6 +35,9 @@ repro: setup  ## dvc repro of one blueprint: make repro B=cv
 
 serve: setup  ## serve a blueprint's exported model on http://127.0.0.1:3000: make serve B=cv
 	cd blueprints/$(B) && bentoml serve service
+
+bench: setup  ## requests/s of the service, MLflow's server and the physical limit, in one run: make bench B=cv
+	@set -e; for name in $(B); do (cd blueprints/$$name && python bench.py); done
 
 ui: setup  ## MLflow's pages for a blueprint on http://127.0.0.1:5000: make ui B=cv
 	cd blueprints/$(B) && mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000

@@ -4,6 +4,7 @@ Functions only: nothing here is inherited from, and nothing here calls back into
 """
 
 import os
+import sys
 
 __version__ = "0.1.0"
 
@@ -22,3 +23,7 @@ for _switch, _value in {
     "GIT_PYTHON_REFRESH": "quiet",
 }.items():
     os.environ.setdefault(_switch, _value)
+
+# `bentoml serve` asks for its switch, and remembers the answer, before it imports the service.
+if _usage := sys.modules.get("bentoml._internal.utils.analytics.usage_stats"):
+    _usage.do_not_track.cache_clear()

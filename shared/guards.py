@@ -90,7 +90,8 @@ class Guard:
             raise BadInput("authorization", "send the header 'Authorization: Bearer <token>'", 401)
         body = b""
         if scope["method"] in ("POST", "PUT", "PATCH"):
-            self._check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
+            if headers.get(b"content-length") != b"0" and {b"content-length", b"transfer-encoding"} & headers.keys():
+                self._check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
             body = await self._read(receive)
         if self.active >= self.max_concurrency:
             raise BadInput("request", f"more than {self.max_concurrency} requests in progress; try again", 429)

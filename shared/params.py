@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
+LOCKS = Path(".locks")
+_held: list[Any] = []  # a lock that nobody refers to would be let go
 
 
 class Params(BaseModel):
@@ -31,6 +34,27 @@ def read(section: str, model: type[Model], path: str | Path = "params.yaml") -> 
         return model.model_validate(values[section])
     except ValidationError as error:
         raise SystemExit("\n".join(explain(error, f"{path}: {section}"))) from None
+
+
+def stage(name: str, model: type[Model]) -> Model:
+    """The parameters of stage `name`, whose files then belong to this process until it ends.
+
+    A killed `dvc repro` may leave a stage running; the next one waits here until it is gone, so that two
+    processes never write the same files.
+    """
+    from filelock import FileLock, Timeout  # services import this module and need no locks
+
+    config = read(name, model)
+    lock = FileLock(f"{LOCKS}/{name}")
+    if os.environ.get("RANK", "0") == "0":  # one of several training processes holds it for all
+        LOCKS.mkdir(exist_ok=True)
+        try:
+            lock.acquire(timeout=0.2)
+        except Timeout:
+            print(f"{name}: waits for a process that still runs this stage", file=sys.stderr)
+            lock.acquire()
+        _held.append(lock)
+    return config
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:

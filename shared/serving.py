@@ -34,6 +34,28 @@ Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
 
 
+class Problem(BaseModel):
+    """Every refusal: what is wrong, with which field, and the request's id."""
+
+    error: str
+    field: str
+    request_id: str | None
+
+
+# What any route may answer besides 200: OpenAPI's description.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The input is wrong; `field` says where"},
+    401: {"model": Problem, "description": "The token is missing or wrong"},
+    404: {"model": Problem, "description": "There is no such route or request id"},
+    405: {"model": Problem, "description": "The route has another method"},
+    408: {"model": Problem, "description": "The body did not arrive in time"},
+    413: {"model": Problem, "description": "The body or the picture is too large"},
+    415: {"model": Problem, "description": "The content type is not one of those listed"},
+    429: {"model": Problem, "description": "Too many requests in progress; try again after Retry-After seconds"},
+    500: {"model": Problem, "description": "Our mistake; the log has the request's id"},
+}
+
+
 class ServiceParams(params.Params):
     """Section `service` of params.yaml; the explanations stand there."""
 
@@ -84,12 +106,12 @@ def application(title: str, config: ServiceParams, chain: dict[str, Any], truth:
         truth=(truth, ...),
     )
 
-    @app.get("/info")
+    @app.get("/info", responses=RESPONSES)
     def info() -> dict[str, Any]:
         """Where this model comes from: Bento tag, model version, hash of the pipeline, git commit."""
         return chain
 
-    @app.post("/feedback", openapi_extra=body(feedback_model))
+    @app.post("/feedback", responses=RESPONSES, openapi_extra=body(feedback_model))
     async def feedback(request: Request) -> JSONResponse:
         """The truth about an earlier answer, once it is known."""
         given: Any = await read(request, feedback_model)
@@ -122,10 +144,12 @@ async def read(request: Request, model: type[Model], file_field: str = "") -> Mo
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
-            return model.model_validate_json(await request.body() or b"{}")
+            return model.model_validate_json(await request.body() or b"{}", strict=True)
         if kind == "multipart/form-data":
             return model.model_validate(await _form(request))
-        return model.model_validate({**request.query_params, file_field: await request.body()})
+        if not file_field:
+            raise BadInput("content-type", f"{kind!r:.80} is not application/json", 415)
+        return model.model_validate({**_once(request.query_params.multi_items()), file_field: await request.body()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
@@ -135,9 +159,21 @@ async def read(request: Request, model: type[Model], file_field: str = "") -> Mo
 async def _form(request: Request) -> dict[str, Any]:
     try:
         async with request.form(max_files=1, max_fields=20) as form:
-            return {key: await value.read() if isinstance(value, UploadFile) else value for key, value in form.items()}
+            fields = _once(form.multi_items())
+            return {
+                key: await value.read() if isinstance(value, UploadFile) else value for key, value in fields.items()
+            }
     except HTTPException as error:
         raise BadInput("body", str(error.detail)[:200]) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a mapping; BadInput names a field that is given twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise BadInput(max(names, key=names.count)[:80], "is given more than once")
+    return fields
 
 
 def answer(request: Request, chain: dict[str, Any], content: dict[str, Any]) -> JSONResponse:

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,7 @@ def _record() -> str:
     if state.get("pipeline") == chain["pipeline"] and state.get("tracking_uri") == os.environ["MLFLOW_TRACKING_URI"]:
         return str(state["run_id"])
     run_id = _open_run(store, chain["name"])
-    for key, value in params.flatten(params.load_yaml("params.yaml")).items():
-        store.log_param(run_id, key, str(value)[:500])
+    _log_params(store, run_id, params.flatten(params.load_yaml("params.yaml")))
     _log_metrics(store, run_id, objectives.measured(Path()), step=0)
     for key, value in chain.items():
         store.set_tag(run_id, key, str(value))
@@ -194,8 +194,18 @@ def _exists(store: Any, run_id: str) -> bool:
 
 
 def _log_metrics(store: Any, run_id: str, values: dict[str, float], step: int) -> None:
-    for key, value in values.items():
-        store.log_metric(run_id, key, value, step=step)
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1e3)
+    store.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+
+def _log_params(store: Any, run_id: str, values: dict[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    entries = [Param(key, str(value)[:500]) for key, value in values.items()]
+    for first in range(0, len(entries), 100):  # MLflow takes a hundred at a time
+        store.log_batch(run_id, params=entries[first : first + 100])
 
 
 def _tolerant(action: Callable[[], str]) -> str | None:

@@ -94,7 +94,7 @@ def subgroups(held: pd.DataFrame, chosen: np.ndarray, positive: np.ndarray, thre
 
 
 def main() -> None:
-    config = params.read("evaluate", EvaluateParams)
+    config = params.stage("evaluate", EvaluateParams)
     network, meta = load(Path("models"))
     classes, index = meta["classes"], meta["classes"].index(meta["positive"])
     table = samples()

@@ -134,7 +134,7 @@ def check(deployed: Deployed, table: Any, config: ExportParams) -> dict[str, Any
 
 
 def main() -> None:
-    config = params.read("export", ExportParams)
+    config = params.stage("export", ExportParams)
     network, meta = load(Path("models"))
     operating = params.read_json("reports/operating.json")
     positive = meta["classes"].index(meta["positive"])

@@ -91,7 +91,7 @@ def write_images(table: pd.DataFrame, size: int, path: Path) -> None:
 
 
 def main() -> None:
-    config = params.read("prepare", PrepareParams)
+    config = params.stage("prepare", PrepareParams)
     text = dict.fromkeys(["path", "label", "group", "subgroup", "split"], str)
     table = pd.read_csv(CHECKED, dtype=text).fillna(dict.fromkeys(text, ""))
     table["split"] = split(table, config)

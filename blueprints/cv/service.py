@@ -57,7 +57,7 @@ class Picture(BaseModel):
 app = serving.application("cell-inspection", CONFIG, CHAIN, truth=Literal[tuple(PREDICTOR.classes)])
 
 
-@app.post("/classify", openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
+@app.post("/classify", responses=serving.RESPONSES, openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
 async def classify(request: Request) -> JSONResponse:
     """Is this part defective? Label, probability of the positive class, and the decision at the operating threshold."""
     picture = await serving.read(request, Picture, "image")

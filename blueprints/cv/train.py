@@ -1,6 +1,7 @@
 """Stage `train`: data/prepared/ -> models/model.safetensors, model.json, history.csv.
 
-One process: python train.py. Several processes or GPUs: accelerate launch --num_processes 2 train.py
+One process: python train.py. Several GPUs: accelerate launch --multi_gpu --num_processes 2 train.py; the same with
+ACCELERATE_USE_CPU=true in the environment for several processes on CPUs.
 A killed run goes on after its last whole epoch and ends with the same weights as an undisturbed one.
 """
 
@@ -153,7 +154,7 @@ def fit(config: TrainParams, positive: str, accelerator: Accelerator) -> tuple[d
 
 
 def main() -> None:
-    config = params.read("train", TrainParams)
+    config = params.stage("train", TrainParams)
     positive = params.load_yaml("params.yaml")["ingest"]["positive"]
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -174,7 +175,8 @@ def main() -> None:
         )
         history.to_csv(MODELS / "history.csv", float_format="%.6g")
         CHECKPOINT.unlink(missing_ok=True)
-        print(f"train: best epoch {best_epoch(history.to_dict('records')) + 1} of {len(history)} -> {MODELS}")
+        best, processes = best_epoch(history.to_dict("records")) + 1, accelerator.num_processes
+        print(f"train: best epoch {best} of {len(history)}, {processes} process(es) -> {MODELS}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""The service against the same model behind `mlflow models serve`, and against the physical limit, in one run.
+
+python bench.py        after dvc repro; one image per request, real files of the test split
+
+The limit is decoding, resizing and the model in a loop of `service.threads` threads, without any server. The batched
+limit is the same with images collected first: what adaptive batching could gain at most.
+"""
+
+import argparse
+import base64
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from predictor import Predictor, decode
+
+from shared import benchmark, params
+
+FOLDER = Path(__file__).parent
+
+
+class Peer(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """The same predictor behind MLflow's scoring server."""
+
+    def load_context(self, context: Any) -> None:
+        self.predictor = Predictor(context.artifacts["export"], context.model_config["model"])
+
+    def predict(self, context: Any, model_input: list[str], parameters: Any = None) -> list[dict[str, Any]]:
+        found = [self.predictor.answer(decode(base64.b64decode(text))) for text in model_input]
+        return [{"label": answer.label, "probability": answer.probability} for answer in found]
+
+
+def save_peer(folder: Path, model: str) -> None:
+    """Write the model in MLflow's own format."""
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=Peer(),
+        artifacts={"export": str(FOLDER / "export")},
+        model_config={"model": model},
+        code_paths=[str(FOLDER / "predictor.py"), str(FOLDER / "bench.py")],
+        pip_requirements=["mlflow"],
+    )
+
+
+def limits(files: list[bytes], model: str, threads: int, seconds: float) -> dict[str, Any]:
+    """Candidates without a server: one image at a time, and eight of one size at a time."""
+    predictor = Predictor(FOLDER / "export", model)
+    sizes = [decode(content).shape for content in files]
+    same = [content for content, size in zip(files, sizes, strict=True) if size == sizes[0]]
+    batches = [same[i : i + 8] for i in range(0, max(len(same) - 7, 1), 8)]
+
+    def batch(contents: list[bytes]) -> None:
+        predictor.run(np.stack([decode(content) for content in contents]))
+
+    def batched() -> benchmark.Load:
+        load = benchmark.calls(batch, batches, threads, seconds)
+        return benchmark.Load(load.requests_per_second * len(batches[0]), load.p50_ms, load.p99_ms)
+
+    return {
+        "limit": lambda: benchmark.calls(lambda content: predictor.answer(decode(content)), files, threads, seconds),
+        "limit, batches of 8": batched,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5, help="per round and candidate (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    given = parser.parse_args()
+    service = params.load_yaml(FOLDER / "params.yaml")["service"]
+    model, threads = service["model"], service["threads"]
+    table = pd.read_csv(FOLDER / "data/prepared/samples.csv")
+    names = table.loc[table["split"] == "test", "image"].head(100)
+    files = [(FOLDER / "data/raw/images" / name).read_bytes() for name in names]
+    asked = [json.dumps({"inputs": [base64.b64encode(content).decode()]}).encode() for content in files]
+    os.environ.pop("SERVICE_TOKEN", None)
+    ours, theirs = (f"http://127.0.0.1:{benchmark.free_port()}" for _ in range(2))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_peer(folder / "peer", model)
+        serve = ["bentoml", "serve", "service", "--working-dir", str(FOLDER), "--port", ours.split(":")[-1]]
+        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer"), "--port", theirs.split(":")[-1]]
+        peer += ["--env-manager", "local", "--workers", str(threads)]
+        with (
+            benchmark.running(serve, ours + "/readyz", folder / "service.log"),
+            benchmark.running(peer, theirs + "/ping", folder / "peer.log"),
+        ):
+            candidates = limits(files, model, threads, given.seconds)
+            for clients in (1, 2 * threads, 16 * threads):
+                candidates |= {
+                    f"service, {clients} clients": lambda clients=clients: benchmark.requests(
+                        ours + "/classify", files, "image/png", clients, given.seconds
+                    ),
+                    f"mlflow models serve, {clients} clients": lambda clients=clients: benchmark.requests(
+                        theirs + "/invocations", asked, "application/json", clients, given.seconds
+                    ),
+                }
+            print(benchmark.table(benchmark.in_turns(candidates, given.rounds), "limit"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The vision blueprint in a stranger's hands: copied out, in its own environment, with other images, offline.
+
+`app` is the copied folder, `reproduced` the same after `dvc repro`, `server` the Bento from its archive.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+import yaml
+from PIL import Image
+
+from shared import benchmark
+
+ROOT = Path(__file__).parent.parent
+SWITCHES = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "DVC_NO_ANALYTICS")
+# Python runs this file at the start of each process: every connection beyond this machine is noted and refused.
+OFFLINE = """
+import os, sys
+LOCAL = ("127.", "::1", "::ffff:127.", "localhost", "0.0.0.0")
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        host = str(arguments[1][0])
+    elif event == "socket.getaddrinfo":
+        host = arguments[0] if isinstance(arguments[0], str) else (arguments[0] or b"localhost").decode()
+    else:
+        return
+    if host and not host.startswith(LOCAL) and host != os.uname().nodename:
+        with open(os.environ["OFFLINE_LOG"], "a") as log:
+            log.write(f"{event} {host} {sys.argv}\\n")
+        raise OSError(f"no network: {host}")
+sys.addaudithook(watch)
+"""
+
+
+class App(NamedTuple):
+    """A copied-out folder and the environment variables its commands run with."""
+
+    folder: Path
+    environment: dict[str, str]
+
+
+class Server(NamedTuple):
+    """A running service: its address, its processes' parent, its log."""
+
+    url: str
+    process: psutil.Process
+    log: Path
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def own_images(folder: Path) -> None:
+    """Handwritten noughts and ones of scikit-learn (real scans), a folder per class, two files of them broken."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for i, (picture, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+        if digit in (0, 1):
+            path = folder / {0: "nought", 1: "one"}[digit] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((picture * 15).astype("uint8")).resize((48, 48)).save(path)
+    (folder / "one/empty.png").write_bytes(b"")
+    (folder / "one/cut.png").write_bytes(next((folder / "one").glob("*[0-9].png")).read_bytes()[:100])
+
+
+def adapt(app: Path, images: Path) -> None:
+    """Other data, a small and short run, and thresholds of this folder's own: configuration alone."""
+    parameters = yaml.safe_load((app / "params.yaml").read_text())
+    parameters["ingest"] |= {"source": str(images), "positive": "one"}
+    parameters["prepare"] |= {"image_size": 64}
+    parameters["validate"] |= {"near_duplicate_bits": 0}
+    parameters["train"] |= {"epochs": 1, "batch_size": 16}
+    (app / "params.yaml").write_text(yaml.safe_dump(parameters))
+    document = yaml.safe_load((app / "objectives.yaml").read_text())
+    for objective in document["objectives"]:
+        for result in objective["key_results"]:
+            if result["when"] == "release":
+                result |= {"at_least": -1} if "at_least" in result else {"at_most": 1e9}
+    (app / "objectives.yaml").write_text(yaml.safe_dump(document))
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
+    """Two `cp`, a real `pip install` in a fresh virtual environment, then no network."""
+    base = tmp_path_factory.mktemp("copy")
+    folder = base / "app"
+    tracked = run(["git", "ls-files", "blueprints/cv", "shared"], ROOT, dict(os.environ)).split()
+    for name in tracked:
+        path = folder / name.removeprefix("blueprints/cv/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, path)
+    keep = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV", *SWITCHES)}
+    environment = keep | {"BENTOML_HOME": str(base / "bentoml")}
+    run([sys.executable, "-m", "venv", str(base / "venv")], base, environment)
+    environment["PATH"] = f"{base / 'venv/bin'}:{environment['PATH']}"
+    run(["pip", "install", "--quiet", "--requirement", "requirements.txt"], folder, environment)
+    (base / "offline").mkdir()
+    (base / "offline/sitecustomize.py").write_text(OFFLINE)
+    environment |= {"PYTHONPATH": str(base / "offline"), "OFFLINE_LOG": str(base / "offline.log")}
+    own_images(base / "images")
+    adapt(folder, base / "images")
+    run(["git", "init", "-q"], folder, environment)
+    run(["git", "add", "-A"], folder, environment)
+    run(["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "start"], folder, environment)
+    return App(folder, environment)
+
+
+@pytest.fixture(scope="session")
+def reproduced(app: App) -> App:
+    run(["dvc", "repro"], *app)
+    return app
+
+
+@contextlib.contextmanager
+def serving(app: App, empty: Path, **variables: str) -> Iterator[Server]:
+    """The Bento from its archive, in an empty folder, without the repository on the path."""
+    with tarfile.open(app.folder / "dist/cell-inspection.bento") as archive:
+        archive.extractall(empty, filter="data")
+    log = empty.parent / f"{empty.name}.log"
+    port = benchmark.free_port()
+    command = [str(app.folder.parent / "venv/bin/bentoml"), "serve", str(empty), "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with benchmark.running(command, url + "/readyz", log, cwd=empty, env=app.environment | variables) as process:
+        yield Server(url, psutil.Process(process.pid), log)
+
+
+@pytest.fixture(scope="session")
+def server(reproduced: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(reproduced, tmp_path_factory.mktemp("empty")) as started:
+        yield started
+
+
+def post(url: str, body: bytes, kind: str) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(url, body, {"content-type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def edit(path: Path, change: Any) -> None:
+    values = yaml.safe_load(path.read_text())
+    change(values)
+    path.write_text(yaml.safe_dump(values))
