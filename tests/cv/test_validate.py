@@ -1,0 +1,105 @@
+"""Data that must not be learnt from: shuffled labels, twins, leaks between splits. Goal P5."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import validate
+from ingest import inspect
+from PIL import Image, ImageDraw
+
+LIMITS: dict[str, Any] = {
+    "max_problem_share": 0.01,
+    "min_side": 32,
+    "min_per_class": 20,
+    "max_label_conflicts": 0.01,
+    "near_duplicate_bits": 3,
+    "min_label_signal": 0.6,
+    "label_noise_listed": 50,
+}
+
+
+def draw(number: int, bad: bool) -> Image.Image:
+    """Noise with a grid; the bad ones have a dark line across."""
+    noise = np.random.default_rng(number).integers(90, 160, (64, 64), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    if bad:
+        ImageDraw.Draw(image).line((0, 32, 64, 32), fill=0, width=6)
+    return image
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data/raw/images"
+    folder.mkdir(parents=True)
+    rows = []
+    for number in range(80):
+        path = folder / f"{number:06d}.png"
+        draw(number, bad=number % 2 == 0).save(path)
+        label = "bad" if number % 2 == 0 else "good"
+        rows.append({"image": path.name, "path": f"x/{number}.png", "label": label} | inspect(str(path), 50))
+    return pd.DataFrame(rows).assign(probability=np.nan, group="", subgroup="", split="")
+
+
+def copy_row(manifest: pd.DataFrame, row: int, **changed: Any) -> pd.DataFrame:
+    return pd.concat([manifest, manifest.loc[[row]].assign(path="x/copy.png", **changed)], ignore_index=True)
+
+
+def stops(manifest: pd.DataFrame, **limits: Any) -> str:
+    report, _ = validate.examine(manifest, validate.ValidateParams(**(LIMITS | limits)), "bad")
+    return "; ".join(report["stops"])
+
+
+def test_good_data_pass(manifest: pd.DataFrame) -> None:
+    report, usable = validate.examine(manifest, validate.ValidateParams(**LIMITS), "bad")
+    assert report["stops"] == [] and len(usable) == 80 and report["classes"] == {"bad": 40, "good": 40}
+    assert report["label_signal_auc"] > 0.9
+
+
+def test_shuffled_labels_are_refused(manifest: pd.DataFrame) -> None:
+    shuffled = manifest["label"].sample(frac=1, random_state=1).to_numpy()
+    assert "below validate.min_label_signal" in stops(manifest.assign(label=shuffled))
+
+
+def test_flipped_labels_lead_the_list_of_doubts(manifest: pd.DataFrame) -> None:
+    flipped = manifest.copy()
+    flipped.loc[:7, "label"] = ["good", "bad"] * 4
+    report, _ = validate.examine(flipped, validate.ValidateParams(**LIMITS), "bad")
+    doubted = {row["path"] for row in report["doubtful_labels"][:12]}
+    assert len(doubted & {f"x/{number}.png" for number in range(8)}) >= 6
+
+
+def test_a_copy_is_dropped_and_a_twin_stays_with_its_twin(manifest: pd.DataFrame) -> None:
+    report, usable = validate.examine(copy_row(manifest, 4), validate.ValidateParams(**LIMITS), "bad")
+    assert report["exact_duplicates"] == 1 and len(usable) == 80
+    near = copy_row(manifest, 4, sha256="f" * 64)
+    report, usable = validate.examine(near, validate.ValidateParams(**LIMITS), "bad")
+    assert report["near_duplicate_pairs"] == 1 and usable["twins"][4] == usable["twins"][80]
+
+
+def test_test_rows_that_leaked_into_train_are_refused(manifest: pd.DataFrame) -> None:
+    split = manifest.assign(split=["train"] * 40 + ["validation"] * 20 + ["test"] * 20)
+    assert "twins in different splits: x/copy.png and x/70.png" in stops(copy_row(split, 70, split="train"))
+
+
+def test_one_image_with_two_labels_is_dropped_and_counted(manifest: pd.DataFrame) -> None:
+    twice = copy_row(manifest, 4, label="good")
+    assert "label_conflict_share 0.025 above validate.max_label_conflicts" in stops(twice)
+
+
+def test_rows_that_break_the_schema_are_listed_with_the_reason(manifest: pd.DataFrame) -> None:
+    odd = manifest.copy()
+    odd.loc[0, "width"], odd.loc[1, "label"], odd.loc[2, "probability"] = 8, " ", 1.5
+    report, usable = validate.examine(odd, validate.ValidateParams(**LIMITS | {"max_problem_share": 0.1}), "bad")
+    reasons = {row["path"]: row["problem"] for row in report["problems"]}
+    assert "side below validate.min_side 32" in reasons["x/0.png"]
+    assert "label is missing" in reasons["x/1.png"] and "probability outside 0..1" in reasons["x/2.png"]
+    assert len(usable) == 77 and report["stops"] == []
+
+
+def test_too_few_of_a_class_are_refused(manifest: pd.DataFrame) -> None:
+    few = manifest[(manifest["label"] == "good") | (manifest.index < 20)].reset_index(drop=True)
+    assert "classes below validate.min_per_class: bad (10)" in stops(few)
