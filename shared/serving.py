@@ -2,7 +2,6 @@
 
     settings(...)      keyword arguments of @bentoml.service
     application(...)   the FastAPI app that BentoML mounts: /info, /feedback, error shape, guards
-    read(...)          a request as JSON, as a form with a file, or as the raw file -> a checked model
     in_pool(...)       the blocking part of an answer, off the event loop
 
 The work lies in a mounted ASGI app because BentoML's own endpoint wrapper costs more than a small model: SERVING
@@ -22,38 +21,14 @@ import anyio.to_thread
 import psutil
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from starlette.datastructures import UploadFile
+from pydantic import ConfigDict, Field, create_model
 from starlette.exceptions import HTTPException
 
-from shared import guards, params
+from shared import bodies, guards, params
 from shared.guards import BadInput
 from shared.requestlog import RequestLog
 
-Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
-
-
-class Problem(BaseModel):
-    """Every refusal: what is wrong, with which field, and the request's id."""
-
-    error: str
-    field: str
-    request_id: str | None
-
-
-# What any route may answer besides 200: OpenAPI's description.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The input is wrong; `field` says where"},
-    401: {"model": Problem, "description": "The token is missing or wrong"},
-    404: {"model": Problem, "description": "There is no such route or request id"},
-    405: {"model": Problem, "description": "The route has another method"},
-    408: {"model": Problem, "description": "The body did not arrive in time"},
-    413: {"model": Problem, "description": "The body or the picture is too large"},
-    415: {"model": Problem, "description": "The content type is not one of those listed"},
-    429: {"model": Problem, "description": "Too many requests in progress; try again after Retry-After seconds"},
-    500: {"model": Problem, "description": "Our mistake; the log has the request's id"},
-}
 
 
 class ServiceParams(params.Params):
@@ -106,15 +81,15 @@ def application(title: str, config: ServiceParams, chain: dict[str, Any], truth:
         truth=(truth, ...),
     )
 
-    @app.get("/info", responses=RESPONSES)
+    @app.get("/info", responses=bodies.RESPONSES)
     def info() -> dict[str, Any]:
         """Where this model comes from: Bento tag, model version, hash of the pipeline, git commit."""
         return chain
 
-    @app.post("/feedback", responses=RESPONSES, openapi_extra=body(feedback_model))
+    @app.post("/feedback", responses=bodies.RESPONSES, openapi_extra=bodies.body(feedback_model))
     async def feedback(request: Request) -> JSONResponse:
         """The truth about an earlier answer, once it is known."""
-        given: Any = await read(request, feedback_model)
+        given: Any = await bodies.read(request, feedback_model)
         if not guards.is_ours(given.request_id, secret):
             raise BadInput("request_id", "is not an id that this service gave out", 404)
         app.state.feedback.write({"id": given.request_id, "truth": given.truth, "model": chain["model_version"]})
@@ -136,61 +111,10 @@ def guard(config: ServiceParams, content_types: set[str]) -> dict[str, Any]:
     }
 
 
-async def read(request: Request, model: type[Model], file_field: str = "") -> Model:
-    """The request's body as `model`: JSON, a form with the file in `file_field`, or the bare file.
-
-    Raises BadInput naming the first wrong field.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind == "application/json":
-            return model.model_validate_json(await request.body() or b"{}", strict=True)
-        if kind == "multipart/form-data":
-            return model.model_validate(await _form(request))
-        if not file_field:
-            raise BadInput("content-type", f"{kind!r:.80} is not application/json", 415)
-        return model.model_validate({**_once(request.query_params.multi_items()), file_field: await request.body()})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BadInput(field[:80], first["msg"][:200]) from None
-
-
-async def _form(request: Request) -> dict[str, Any]:
-    try:
-        async with request.form(max_files=1, max_fields=20) as form:
-            fields = _once(form.multi_items())
-            return {
-                key: await value.read() if isinstance(value, UploadFile) else value for key, value in fields.items()
-            }
-    except HTTPException as error:
-        raise BadInput("body", str(error.detail)[:200]) from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The pairs as a mapping; BadInput names a field that is given twice."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise BadInput(max(names, key=names.count)[:80], "is given more than once")
-    return fields
-
-
 def answer(request: Request, chain: dict[str, Any], content: dict[str, Any]) -> JSONResponse:
     """The response every route gives: the content, the request's id and the model's version and provenance."""
     names = {"request_id": request.state.request_id, "model_version": chain["model_version"]}
     return JSONResponse({**content, **names, "provenance": chain})
-
-
-def body(model: type[BaseModel], file_field: str = "", file_types: tuple[str, ...] = ()) -> dict[str, Any]:
-    """OpenAPI's description of a body that `read` takes."""
-    schema = model.model_json_schema()
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if file_field:
-        binary = {"type": "string", "format": "binary"}
-        form = {**schema, "properties": {**schema["properties"], file_field: binary}}
-        content |= {"multipart/form-data": {"schema": form}} | {kind: {"schema": binary} for kind in file_types}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 async def in_pool(function: Callable[..., Result], *arguments: Any) -> Result:

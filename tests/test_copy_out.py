@@ -71,6 +71,23 @@ def test_an_objective_out_of_reach_stops_the_pipeline_in_one_line(reproduced: Ap
     run(["dvc", "repro"], folder, environment)
 
 
+@pytest.mark.fault
+def test_flipped_labels_do_not_pass_the_gate(fresh: App, reproduced: App) -> None:
+    """Goal P5: a tenth of the labels is wrong, and the threshold is what the right ones reach."""
+    images = sorted((reproduced.folder.parent / "images").glob("*/*[0-9].png"))
+    other = {"one": "nought", "nought": "one"}
+    labels = [other[path.parent.name] if i % 10 == 0 else path.parent.name for i, path in enumerate(images)]
+    rows = [f"{path},{label}\n" for path, label in zip(images, labels, strict=True)]
+    (fresh.folder / "flipped.csv").write_text("path,label\n" + "".join(rows))
+    edit(fresh.folder / "params.yaml", lambda values: values["ingest"].update(source="flipped.csv"))
+    edit(fresh.folder / "params.yaml", lambda values: values["validate"].update(max_label_conflicts=1))
+    edit(fresh.folder / "objectives.yaml", lambda d: d["objectives"][0]["key_results"][0].update(at_least=0.98))
+    reached = json.loads((reproduced.folder / "metrics.json").read_text())["test"]["auc"]
+    assert reached >= 0.98, "with the right labels the gate opens"
+    done = subprocess.run(["dvc", "repro"], cwd=fresh.folder, env=fresh.environment, capture_output=True, text=True)
+    assert done.returncode != 0 and "gate: KR1 missed: test.auc target >= 0.98" in done.stdout + done.stderr
+
+
 def test_two_processes_train_together(reproduced: App) -> None:
     folder, environment = reproduced
     history = (folder / "models/history.csv").read_text().splitlines()

@@ -27,15 +27,6 @@ def results(folder: Path) -> dict[str, Any]:
     return kept | {"metrics": json.loads((folder / "metrics.json").read_text())}
 
 
-@pytest.fixture
-def fresh(reproduced: App, tmp_path: Path) -> App:
-    """A copy of the folder in which nothing has run yet, sharing nothing with the first one's cache."""
-    folder = tmp_path / "app"
-    made = ["data", "models", "export", "plots", "build", "dist", "mlruns", "mlflow.db*", "cache", "tmp", ".run.json"]
-    shutil.copytree(reproduced.folder, folder, ignore=shutil.ignore_patterns(*made, "dvc.lock", "checkpoint"))
-    return App(folder, reproduced.environment)
-
-
 def begin(app: App, *targets: str) -> psutil.Popen:
     return psutil.Popen(["dvc", "repro", *targets], cwd=app.folder, env=app.environment, start_new_session=True)
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from shared import guards, requestlog, serving
+from shared import bodies, guards, requestlog, serving
 
 CHAIN = {"model_version": "abc", "bento": "demo:1"}
 
@@ -34,9 +34,9 @@ def config(tmp_path: Path) -> serving.ServiceParams:
 def app(config: serving.ServiceParams) -> FastAPI:
     made = serving.application("demo", config, CHAIN, truth=Literal["yes", "no"])
 
-    @made.post("/ask", openapi_extra=serving.body(Question, "image", ("image/png",)))
+    @made.post("/ask", openapi_extra=bodies.body(Question, "image", ("image/png",)))
     async def ask(request: Request) -> JSONResponse:
-        question = await serving.read(request, Question, "image")
+        question = await bodies.read(request, Question, "image")
         size = await serving.in_pool(len, question.image)
         return serving.answer(request, CHAIN, {"size": size, "number": question.number})
 

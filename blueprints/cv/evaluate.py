@@ -13,7 +13,7 @@ import pandas as pd
 import scoring
 import torch
 from dataset import PREPARED, samples
-from model import build, features, load, normalise, start_weights
+from model import Views, build, features, load, normalise, start_weights
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -99,7 +99,7 @@ def main() -> None:
     classes, index = meta["classes"], meta["classes"].index(meta["positive"])
     table = samples()
     held = table[table["split"] != "train"]
-    logits = outputs(network, held.index.to_numpy(), "evaluate")
+    logits = outputs(Views(network, meta["views"]), held.index.to_numpy(), "evaluate")
     truth, test = held["label"].map(classes.index).to_numpy(), (held["split"] == "test").to_numpy()
     temperature = scoring.best_temperature(logits[~test], truth[~test])
     probabilities = scoring.softmax(logits, temperature)

@@ -138,7 +138,7 @@ def main() -> None:
     network, meta = load(Path("models"))
     operating = params.read_json("reports/operating.json")
     positive = meta["classes"].index(meta["positive"])
-    deployed = Deployed(network, meta["image_size"], operating["temperature"], positive).eval()
+    deployed = Deployed(network, meta["image_size"], operating["temperature"], positive, meta["views"]).eval()
     table = samples()
     train = table.loc[table["split"] == "train", "image"]
     EXPORT.mkdir(exist_ok=True)

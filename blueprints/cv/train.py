@@ -42,6 +42,7 @@ class TrainParams(params.Params):
     flips: bool
     turns: bool
     jitter: float
+    views: Literal[1, 2, 4]
     precision: Literal["no", "bf16", "fp16"]
     threads: int
     seed: int
@@ -167,6 +168,7 @@ def main() -> None:
             "architecture": config.architecture,
             "classes": sorted(table["label"].unique()),
             "positive": positive,
+            "views": config.views,
         }
         save(
             weights,
