@@ -13,7 +13,8 @@ import pandas as pd
 import scoring
 import torch
 from dataset import PREPARED, samples
-from model import Views, build, features, load, normalise, start_weights
+from model import build, features, load, start_weights
+from pixels import Views, channels_last
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -35,7 +36,7 @@ def outputs(function: Callable[..., torch.Tensor], rows: np.ndarray, title: str,
     pixels = np.load(PREPARED / "images.npy", mmap_mode="r")
     parts = [rows[i : i + batch] for i in range(0, len(rows), batch)]
     bar = tqdm(parts, desc=title, unit="batch")
-    return np.concatenate([function(normalise(torch.from_numpy(pixels[part]))).numpy() for part in bar])
+    return np.concatenate([function(channels_last(torch.from_numpy(pixels[part]))).numpy() for part in bar])
 
 
 def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, architecture: str) -> dict[str, float]:

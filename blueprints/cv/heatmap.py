@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from model import MEAN, MIRRORS, STD, mirrored, normalise, resize
+from pixels import MEAN, MIRRORS, STD, mirrored, normalise, resize
 from torch import nn
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import monitor
 import numpy as np
 import pandas as pd
-from model import resize
+from pixels import resize
 from predictor import decode
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm

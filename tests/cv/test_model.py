@@ -8,7 +8,8 @@ import pytest
 import torch
 from export import to_onnx
 from heatmap import Deployed
-from model import Views, build, freeze, load, normalise, resize, save, start_weights
+from model import build, freeze, load, save, start_weights
+from pixels import Views, normalise, resize
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0", "resnet18", "mobilenet_v3_small"])
