@@ -37,10 +37,18 @@ class ExportParams(params.Params):
 
 
 class Pictures(CalibrationDataReader):  # type: ignore[misc]
-    """Training images one by one, as the quantiser wants them."""
+    """Training images, in the ranges that the quantiser asks for: all at once would take gigabytes."""
 
     def __init__(self, names: list[str]) -> None:
-        self.batches: Iterator[dict[str, np.ndarray]] = iter({"images": picture(name)[None]} for name in names)
+        self.names = names
+        self.set_range(0, len(names))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        chosen = self.names[start_index:end_index]
+        self.batches: Iterator[dict[str, np.ndarray]] = iter({"images": picture(name)[None]} for name in chosen)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.batches, None)
@@ -84,7 +92,7 @@ def quantise(source: Path, target: Path, names: list[str]) -> None:
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        extra_options={"CalibPercentile": 99.99},
+        extra_options={"CalibPercentile": 99.99, "CalibStridedMinMax": 1},  # stride: images in memory at a time
         op_types_to_quantize=[
             "Conv",
             "Gemm",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from export import to_onnx
 from heatmap import Deployed
-from model import build, freeze, load, save, start_weights
+from model import build, freeze, load, quicken, save, start_weights
 from pixels import Views, normalise, resize
 
 
@@ -45,6 +45,31 @@ def test_frozen_blocks_do_not_learn() -> None:
     freeze(network, 4)
     assert not any(value.requires_grad for value in network.features[3].parameters())
     assert all(value.requires_grad for value in network.features[4].parameters())
+
+
+def test_large_depthwise_kernels_can_be_frozen_alone() -> None:
+    network = build("efficientnet_lite0", 2)
+    freeze(network, 0, depthwise=True)
+    still = {value.shape[-1] for value in network.parameters() if value.ndim == 4 and not value.requires_grad}
+    learning = {value.shape[-1] for value in network.parameters() if value.ndim == 4 and value.requires_grad}
+    assert still == {5} and learning == {1, 3}
+
+
+def test_quick_strides_give_the_same_outputs_and_gradients() -> None:
+    torch.manual_seed(0)
+    network = build("efficientnet_lite0", 2).eval()
+    images = torch.rand(2, 3, 96, 96)
+
+    def gradients() -> list[torch.Tensor]:
+        network.zero_grad()
+        output = network(images)
+        output[:, 0].sum().backward()
+        return [output.detach(), *(value.grad.clone() for value in network.parameters())]
+
+    before = gradients()
+    quicken(network)
+    for ours, theirs in zip(gradients(), before, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0"])
