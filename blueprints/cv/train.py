@@ -44,7 +44,7 @@ class TrainParams(params.Params):
     flips: bool
     turns: bool
     jitter: float
-    views: Literal[1, 2, 4]
+    views: Literal[1, 2, 3, 4]
     precision: Literal["no", "bf16", "fp16"]
     threads: int
     seed: int
