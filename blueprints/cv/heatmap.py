@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from pixels import MEAN, STD, normalise, resize, turned
+from pixels import MEAN, MIRRORS, STD, mirrored, normalise, resize
 from torch import nn
 
 
@@ -62,7 +62,7 @@ def fold_normalisation(network: nn.Module, size: int) -> tuple[nn.Module, Callab
 class Deployed(nn.Module):
     """What is exported: uint8 [n, h, w, 3] -> probabilities [n, classes] and, where exact, heat maps [n, h', w'].
 
-    Both are means over `views` quarter turns (see pixels.Views).
+    Both are means over `views` mirror images (see model.Views).
     Exact means that the logits are a linear function of the mean of the last map, as with global average pooling;
     the class activation map then equals Grad-CAM up to scale and costs nothing.
     """
@@ -100,13 +100,13 @@ class Deployed(nn.Module):
         return logits, kept[-1]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        logits, maps = self._forward(turned(self.normalise(resize(images, self.size)), self.views))
+        logits, maps = self._forward(mirrored(self.normalise(resize(images, self.size)), self.views))
         probabilities = (logits.unflatten(0, (self.views, -1)).mean(0) / self.temperature).softmax(1)
         if self.weight is None:
             return (probabilities,)
         heats = (maps * self.weight.view(1, -1, 1, 1)).sum(1).unflatten(0, (self.views, -1))
         heat = heats[0]
-        for turn in range(1, self.views):
-            heat = heat + torch.rot90(heats[turn], -turn, (-2, -1))
+        for axes, view in zip(MIRRORS[1 : self.views], heats[1:], strict=True):
+            heat = heat + view.flip(axes)
         heat = heat.relu()
         return probabilities, heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-9)

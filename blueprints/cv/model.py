@@ -97,34 +97,16 @@ def features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return network.features(images).mean((2, 3))  # type: ignore[operator, no-any-return]
 
 
-def freeze(network: nn.Module, blocks: int, depthwise: bool = False) -> list[nn.Module]:
-    """Stop learning in the stem and the first `blocks` blocks; gives the modules, to be kept in evaluation mode.
-
-    depthwise: depthwise kernels above 3x3 keep their weights, too.
-    """
+def freeze(network: nn.Module, blocks: int) -> list[nn.Module]:
+    """Stop learning in the stem and the first `blocks` blocks; gives the modules, to be kept in evaluation mode."""
+    if not blocks:
+        return []
     stem = [network.get_submodule(name) for name in ("_conv_stem", "_bn0") if hasattr(network, name)]
     inner: Any = getattr(network, "features", getattr(network, "_blocks", network))
-    frozen = [*stem, *list(inner.children())[:blocks]] if blocks else []
-    if depthwise:
-        frozen += [convolution for convolution in _depthwise(network) if convolution.kernel_size[0] > 3]
+    frozen = [*stem, *list(inner.children())[:blocks]]
     for module in frozen:
         module.requires_grad_(False)
     return frozen
-
-
-def quicken(network: nn.Module) -> None:
-    """Make strided depthwise convolutions quick to train on CPUs: the same numbers from a full map, sliced.
-
-    Measured with torch 2.14 and bf16: the gradient of a strided one takes up to fifteen times that of a full one.
-    """
-    for convolution in _depthwise(network):
-        if convolution.stride == (2, 2):
-            convolution.stride = (1, 1)
-            convolution.register_forward_hook(lambda _module, _inputs, full: full[:, :, ::2, ::2])
-
-
-def _depthwise(network: nn.Module) -> list[nn.Conv2d]:
-    return [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.groups > 1]
 
 
 def save(weights: dict[str, torch.Tensor], meta: dict[str, Any], folder: Path) -> None:

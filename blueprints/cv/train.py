@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from dataset import PREPARED, Images, Order, augmentation, samples, soft_targets
-from model import build, freeze, quicken, save, start_weights
+from model import build, freeze, save, start_weights
 from pixels import channels_last
 from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
@@ -31,7 +31,6 @@ class TrainParams(params.Params):
     weights: Literal["none", "packaged", "torchvision", "file"]
     weights_file: str | None
     frozen_blocks: int
-    frozen_depthwise: bool
     epochs: int
     patience: int
     batch_size: int
@@ -44,7 +43,7 @@ class TrainParams(params.Params):
     flips: bool
     turns: bool
     jitter: float
-    views: Literal[1, 2, 3, 4]
+    views: Literal[1, 2, 4]
     precision: Literal["no", "bf16", "fp16"]
     threads: int
     seed: int
@@ -98,12 +97,10 @@ def fit(config: TrainParams, positive: str, accelerator: Accelerator) -> tuple[d
     targets = soft_targets(table, classes, positive, config.soft_labels)
     network = build(config.architecture, len(classes), config.dropout)
     network = start_weights(network, config.architecture, config.weights, config.weights_file)
-    frozen = freeze(network, config.frozen_blocks, config.frozen_depthwise)
-    if accelerator.device.type == "cpu":
-        quicken(network)
+    frozen = freeze(network, config.frozen_blocks)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learned = [value for value in network.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(learned, weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(learned, weight_decay=config.weight_decay)
     learn, hold = ((table["split"] == name).to_numpy() for name in ("train", "validation"))
     order = Order(int(learn.sum()), config.seed)
     images = Images(table[learn], targets[learn], augmentation(config.flips, config.turns, config.jitter))
