@@ -25,6 +25,8 @@ from pydantic import ConfigDict, Field, create_model
 from starlette.exceptions import HTTPException
 
 from shared import bodies, guards, params
+from shared.bodies import body as body
+from shared.bodies import read as read
 from shared.guards import BadInput
 from shared.requestlog import RequestLog
 
@@ -69,7 +71,9 @@ def application(title: str, config: ServiceParams, chain: dict[str, Any], truth:
 
     Adds /info and /feedback; `app.state.log` takes records for monitoring.
     """
-    app = FastAPI(title=title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None, responses=bodies.RESPONSES
+    )
     app.state.log = RequestLog(config.log_folder, "requests", config.log_max_mb, config.log_keep_days)
     app.state.feedback = RequestLog(config.log_folder, "feedback", config.log_max_mb, config.log_keep_days)
     secret = feedback_secret(Path(config.log_folder))
@@ -81,12 +85,12 @@ def application(title: str, config: ServiceParams, chain: dict[str, Any], truth:
         truth=(truth, ...),
     )
 
-    @app.get("/info", responses=bodies.RESPONSES)
+    @app.get("/info")
     def info() -> dict[str, Any]:
         """Where this model comes from: Bento tag, model version, hash of the pipeline, git commit."""
         return chain
 
-    @app.post("/feedback", responses=bodies.RESPONSES, openapi_extra=bodies.body(feedback_model))
+    @app.post("/feedback", openapi_extra=bodies.body(feedback_model))
     async def feedback(request: Request) -> JSONResponse:
         """The truth about an earlier answer, once it is known."""
         given: Any = await bodies.read(request, feedback_model)

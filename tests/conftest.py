@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from copied import app, fresh, reproduced, server  # noqa: F401
+from copied import app, reproduced, server  # noqa: F401
 
 from shared import params
 

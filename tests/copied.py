@@ -146,15 +146,6 @@ def server(reproduced: App, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield started
 
 
-@pytest.fixture
-def fresh(reproduced: App, tmp_path: Path) -> App:
-    """A copy of the folder in which nothing has run yet, sharing nothing with the first one's cache."""
-    folder = tmp_path / "app"
-    made = ["data", "models", "export", "plots", "build", "dist", "mlruns", "mlflow.db*", "cache", "tmp", ".run.json"]
-    shutil.copytree(reproduced.folder, folder, ignore=shutil.ignore_patterns(*made, "dvc.lock", "checkpoint", ".locks"))
-    return App(folder, reproduced.environment)
-
-
 def post(url: str, body: bytes, kind: str) -> tuple[int, dict[str, Any]]:
     request = urllib.request.Request(url, body, {"content-type": kind})
     try:

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 from copied import App, Server, edit, post, run
@@ -71,36 +73,6 @@ def test_an_objective_out_of_reach_stops_the_pipeline_in_one_line(reproduced: Ap
     run(["dvc", "repro"], folder, environment)
 
 
-@pytest.mark.fault
-def test_flipped_labels_do_not_pass_the_gate(fresh: App, reproduced: App) -> None:
-    """Goal P5: a tenth of the labels is wrong, and the threshold is what the right ones reach."""
-    images = sorted((reproduced.folder.parent / "images").glob("*/*[0-9].png"))
-    other = {"one": "nought", "nought": "one"}
-    labels = [other[path.parent.name] if i % 10 == 0 else path.parent.name for i, path in enumerate(images)]
-    rows = [f"{path},{label}\n" for path, label in zip(images, labels, strict=True)]
-    (fresh.folder / "flipped.csv").write_text("path,label\n" + "".join(rows))
-    edit(fresh.folder / "params.yaml", lambda values: values["ingest"].update(source="flipped.csv"))
-    edit(fresh.folder / "params.yaml", lambda values: values["validate"].update(max_label_conflicts=1))
-    edit(fresh.folder / "objectives.yaml", lambda d: d["objectives"][0]["key_results"][0].update(at_least=0.98))
-    reached = json.loads((reproduced.folder / "metrics.json").read_text())["test"]["auc"]
-    assert reached >= 0.98, "with the right labels the gate opens"
-    done = subprocess.run(["dvc", "repro"], cwd=fresh.folder, env=fresh.environment, capture_output=True, text=True)
-    assert done.returncode != 0 and "gate: KR1 missed: test.auc target >= 0.98" in done.stdout + done.stderr
-
-
-def test_two_processes_train_together(reproduced: App) -> None:
-    folder, environment = reproduced
-    history = (folder / "models/history.csv").read_text().splitlines()
-    command = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no", "train.py"]
-    said = run(command, folder, environment | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"})
-    assert "2 process(es)" in said
-    both = (folder / "models/history.csv").read_text().splitlines()
-    assert len(both) == len(history) and both[0] == history[0]
-    loss = [float(lines[1].split(",")[2]) for lines in (history, both)]
-    assert loss[1] == pytest.approx(loss[0], rel=0.5), "the same batches in two halves learn about the same"
-    run(["dvc", "repro", "--force", "--single-item", "train"], folder, environment)
-
-
 def test_nothing_reached_for_the_network(server: Server, reproduced: App) -> None:
     """Ingest to package, the tracking commands and the service: every process noted its connections (see OFFLINE)."""
     code = "import urllib.request as r; r.urlopen('http://example.invalid')"
@@ -108,3 +80,21 @@ def test_nothing_reached_for_the_network(server: Server, reproduced: App) -> Non
     log = reproduced.folder.parent / "offline.log"
     assert "no network: example.invalid" in tried.stderr, "the watch itself works"
     assert [line for line in log.read_text().splitlines() if "example.invalid" not in line] == []
+
+
+@pytest.mark.fault
+def test_a_killed_training_goes_on_and_ends_with_the_same_results(reproduced: App) -> None:
+    folder, environment = reproduced
+    edit(folder / "params.yaml", lambda values: values["train"].update(epochs=3))
+    process = subprocess.Popen(["dvc", "repro", "evaluate"], cwd=folder, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not (folder / "checkpoint/epoch.safetensors").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert "goes on after epoch" in run(["dvc", "repro", "evaluate"], folder, environment)
+    resumed = (folder / "metrics.json").read_bytes(), (folder / "models/model.safetensors").read_bytes()
+    run(["dvc", "repro", "--single-item", "--force", "train"], folder, environment)
+    run(["dvc", "repro", "--single-item", "--force", "evaluate"], folder, environment)
+    assert resumed == ((folder / "metrics.json").read_bytes(), (folder / "models/model.safetensors").read_bytes())

@@ -13,8 +13,7 @@ import pandas as pd
 import scoring
 import torch
 from dataset import PREPARED, samples
-from model import build, features, load, start_weights
-from pixels import Views, channels_last
+from model import build, features, load, normalise, start_weights
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -36,7 +35,7 @@ def outputs(function: Callable[..., torch.Tensor], rows: np.ndarray, title: str,
     pixels = np.load(PREPARED / "images.npy", mmap_mode="r")
     parts = [rows[i : i + batch] for i in range(0, len(rows), batch)]
     bar = tqdm(parts, desc=title, unit="batch")
-    return np.concatenate([function(channels_last(torch.from_numpy(pixels[part]))).numpy() for part in bar])
+    return np.concatenate([function(normalise(torch.from_numpy(pixels[part]))).numpy() for part in bar])
 
 
 def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, architecture: str) -> dict[str, float]:
@@ -95,12 +94,12 @@ def subgroups(held: pd.DataFrame, chosen: np.ndarray, positive: np.ndarray, thre
 
 
 def main() -> None:
-    config = params.stage("evaluate", EvaluateParams)
+    config = params.read("evaluate", EvaluateParams)
     network, meta = load(Path("models"))
     classes, index = meta["classes"], meta["classes"].index(meta["positive"])
     table = samples()
     held = table[table["split"] != "train"]
-    logits = outputs(Views(network, meta["views"]), held.index.to_numpy(), "evaluate")
+    logits = outputs(network, held.index.to_numpy(), "evaluate")
     truth, test = held["label"].map(classes.index).to_numpy(), (held["split"] == "test").to_numpy()
     temperature = scoring.best_temperature(logits[~test], truth[~test])
     probabilities = scoring.softmax(logits, temperature)

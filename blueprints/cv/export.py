@@ -37,18 +37,10 @@ class ExportParams(params.Params):
 
 
 class Pictures(CalibrationDataReader):  # type: ignore[misc]
-    """Training images, in the ranges that the quantiser asks for: all at once would take gigabytes."""
+    """Training images one by one, as the quantiser wants them."""
 
     def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self.set_range(0, len(names))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        chosen = self.names[start_index:end_index]
-        self.batches: Iterator[dict[str, np.ndarray]] = iter({"images": picture(name)[None]} for name in chosen)
+        self.batches: Iterator[dict[str, np.ndarray]] = iter({"images": picture(name)[None]} for name in names)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.batches, None)
@@ -92,7 +84,7 @@ def quantise(source: Path, target: Path, names: list[str]) -> None:
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        extra_options={"CalibPercentile": 99.99, "CalibStridedMinMax": 1},  # stride: images in memory at a time
+        extra_options={"CalibPercentile": 99.99},
         op_types_to_quantize=[
             "Conv",
             "Gemm",
@@ -142,11 +134,11 @@ def check(deployed: Deployed, table: Any, config: ExportParams) -> dict[str, Any
 
 
 def main() -> None:
-    config = params.stage("export", ExportParams)
+    config = params.read("export", ExportParams)
     network, meta = load(Path("models"))
     operating = params.read_json("reports/operating.json")
     positive = meta["classes"].index(meta["positive"])
-    deployed = Deployed(network, meta["image_size"], operating["temperature"], positive, meta["views"]).eval()
+    deployed = Deployed(network, meta["image_size"], operating["temperature"], positive).eval()
     table = samples()
     train = table.loc[table["split"] == "train", "image"]
     EXPORT.mkdir(exist_ok=True)

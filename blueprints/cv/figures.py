@@ -13,7 +13,7 @@ import pandas as pd
 import scoring
 import torch
 from dataset import PREPARED
-from pixels import normalise
+from model import normalise
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 PLOTS = Path("plots")

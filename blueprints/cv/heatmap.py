@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from pixels import MEAN, MIRRORS, STD, mirrored, normalise, resize
+from model import MEAN, STD, normalise, resize
 from torch import nn
 
 
@@ -62,15 +62,14 @@ def fold_normalisation(network: nn.Module, size: int) -> tuple[nn.Module, Callab
 class Deployed(nn.Module):
     """What is exported: uint8 [n, h, w, 3] -> probabilities [n, classes] and, where exact, heat maps [n, h', w'].
 
-    Both are means over `views` mirror images (see model.Views).
     Exact means that the logits are a linear function of the mean of the last map, as with global average pooling;
     the class activation map then equals Grad-CAM up to scale and costs nothing.
     """
 
-    def __init__(self, network: nn.Module, size: int, temperature: float, positive: int, views: int = 1) -> None:
+    def __init__(self, network: nn.Module, size: int, temperature: float, positive: int) -> None:
         super().__init__()
         self.network, self.normalise = fold_normalisation(network, size)
-        self.size, self.temperature, self.positive, self.views = size, temperature, positive, views
+        self.size, self.temperature, self.positive = size, temperature, positive
         self.layer = last_spatial(network, size)
         self.register_buffer("weight", self._linear_head())
 
@@ -100,13 +99,9 @@ class Deployed(nn.Module):
         return logits, kept[-1]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        logits, maps = self._forward(mirrored(self.normalise(resize(images, self.size)), self.views))
-        probabilities = (logits.unflatten(0, (self.views, -1)).mean(0) / self.temperature).softmax(1)
+        logits, maps = self._forward(self.normalise(resize(images, self.size)))
+        probabilities = (logits / self.temperature).softmax(1)
         if self.weight is None:
             return (probabilities,)
-        heats = (maps * self.weight.view(1, -1, 1, 1)).sum(1).unflatten(0, (self.views, -1))
-        heat = heats[0]
-        for axes, view in zip(MIRRORS[1 : self.views], heats[1:], strict=True):
-            heat = heat + view.flip(axes)
-        heat = heat.relu()
+        heat = (maps * self.weight.view(1, -1, 1, 1)).sum(1).relu()
         return probabilities, heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-9)

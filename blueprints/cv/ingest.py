@@ -119,7 +119,7 @@ def inspect(source: str, max_megapixels: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    config = params.stage("ingest", IngestParams)
+    config = params.read("ingest", IngestParams)
     table = subset(read_source(config), config.limit, config.seed)
     (RAW / "images").mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from pixels import MEAN, STD
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional
 
+MEAN, STD = (
+    torch.tensor([0.485, 0.456, 0.406]),
+    torch.tensor([0.229, 0.224, 0.225]),
+)  # ImageNet, RGB, 0..1
 SQUEEZENET_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 
 
@@ -88,6 +92,19 @@ def packaged_squeezenet() -> dict[str, torch.Tensor]:
             weight = weight * 255 * STD.view(1, 3, 1, 1)
         state |= {f"{target}.weight": weight, f"{target}.bias": offset}
     return state
+
+
+def resize(images: np.ndarray | torch.Tensor, size: int) -> torch.Tensor:
+    """uint8 [n, h, w, 3] -> uint8-valued [n, 3, size, size], antialiased bilinear: the same in training and in ONNX."""
+    batch = torch.as_tensor(images).permute(0, 3, 1, 2).float()
+    batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
+    return batch.round().clamp(0, 255)
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """Values 0..255 [n, 1 or 3, h, w] -> float [n, 3, h, w] as the weights expect it: (value / 255 - mean) / std."""
+    scale, offset = (1 / (255 * STD)).to(images.device), (-MEAN / STD).to(images.device)
+    return images.float().expand(-1, 3, -1, -1) * scale.view(1, 3, 1, 1) + offset.view(1, 3, 1, 1)
 
 
 def features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:

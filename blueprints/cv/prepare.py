@@ -5,7 +5,7 @@ from pathlib import Path
 import monitor
 import numpy as np
 import pandas as pd
-from pixels import resize
+from model import resize
 from predictor import decode
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
@@ -91,7 +91,7 @@ def write_images(table: pd.DataFrame, size: int, path: Path) -> None:
 
 
 def main() -> None:
-    config = params.stage("prepare", PrepareParams)
+    config = params.read("prepare", PrepareParams)
     text = dict.fromkeys(["path", "label", "group", "subgroup", "split"], str)
     table = pd.read_csv(CHECKED, dtype=text).fillna(dict.fromkeys(text, ""))
     table["split"] = split(table, config)

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from predictor import BadInput, Predictor, decode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from shared import bodies, guards, params, provenance, serving
+from shared import guards, params, provenance, serving
 
 FOLDER = Path(__file__).parent
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp")
@@ -57,10 +57,10 @@ class Picture(BaseModel):
 app = serving.application("cell-inspection", CONFIG, CHAIN, truth=Literal[tuple(PREDICTOR.classes)])
 
 
-@app.post("/classify", responses=bodies.RESPONSES, openapi_extra=bodies.body(Picture, "image", IMAGE_TYPES))
+@app.post("/classify", openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
 async def classify(request: Request) -> JSONResponse:
     """Is this part defective? Label, probability of the positive class, and the decision at the operating threshold."""
-    picture = await bodies.read(request, Picture, "image")
+    picture = await serving.read(request, Picture, "image")
     if picture.heatmap and not PREDICTOR.has_heatmap:
         raise BadInput("heatmap", "this architecture has no exact heat map")
     content, record = await serving.in_pool(score, picture)

@@ -157,7 +157,7 @@ def stops(report: dict[str, Any], config: ValidateParams) -> list[str]:
 
 
 def main() -> None:
-    config = params.stage("validate", ValidateParams)
+    config = params.read("validate", ValidateParams)
     positive = params.load_yaml("params.yaml")["ingest"]["positive"]
     text = dict.fromkeys(["path", "label", "group", "subgroup", "split", "problem", "perceptual_hash"], str)
     manifest = pd.read_csv(RAW / "manifest.csv", dtype=text).fillna(dict.fromkeys(text, ""))

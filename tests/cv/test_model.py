@@ -8,8 +8,7 @@ import pytest
 import torch
 from export import to_onnx
 from heatmap import Deployed
-from model import build, freeze, load, save, start_weights
-from pixels import Views, normalise, resize
+from model import build, freeze, load, normalise, resize, save, start_weights
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0", "resnet18", "mobilenet_v3_small"])
@@ -50,7 +49,7 @@ def test_frozen_blocks_do_not_learn() -> None:
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0"])
 def test_the_exported_graph_says_what_torch_says_at_any_size(architecture: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    deployed = Deployed(build(architecture, 2).eval(), 96, temperature=1.5, positive=0, views=4).eval()
+    deployed = Deployed(build(architecture, 2).eval(), 96, temperature=1.5, positive=0).eval()
     to_onnx(deployed, tmp_path / "m.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
@@ -65,17 +64,3 @@ def test_resizing_and_normalising_keep_shape_and_range() -> None:
     images = resize(np.full((2, 30, 50, 3), 255, np.uint8), 32)
     assert images.shape == (2, 3, 32, 32) and images.max() == 255
     assert normalise(images[:, :1]).shape == (2, 3, 32, 32), "gray is repeated"
-
-
-def test_mirror_images_get_the_same_answer_and_the_mirrored_heat_map() -> None:
-    torch.manual_seed(0)
-    network = build("squeezenet1_1", 2).eval()
-    deployed = Deployed(network, 96, temperature=1, positive=0, views=4).eval()
-    pixels = torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        probability, heat = deployed(pixels)
-        again, turned = deployed(pixels.flip(1))
-        views = Views(network, 4)(normalise(pixels.permute(0, 3, 1, 2)))
-    torch.testing.assert_close(again, probability)
-    torch.testing.assert_close(turned, heat.flip(-2), atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(views.softmax(1), probability, atol=1e-4, rtol=1e-3)
