@@ -8,8 +8,8 @@ import sys
 
 __version__ = "0.1.0"
 
-# Nothing phones home: these libraries read their switch from the environment when they are imported,
-# so the switches stand here, before any module of `shared` imports one of them.
+# Nothing phones home: these libraries read their switch from the environment when they are
+# imported, so the switches stand here, before any module of `shared` imports one of them.
 for _switch, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",  # honoured by MLflow and BentoML
@@ -17,7 +17,7 @@ for _switch, _value in {
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    # One attempt and two retries: a tracking server that is down costs seconds, not the default minutes.
+    # One attempt and two retries: a tracking server that is down costs seconds, not minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",

@@ -1,6 +1,7 @@
-"""How fast is a service, against the same model behind MLflow's server and against the physical limit?
+"""How fast is a service, against the same model behind MLflow's server and the physical limit?
 
-One run measures all of them in turns, so that noise of the machine meets them alike. Only ratios travel.
+One run measures all of them in turns, so that noise of the machine meets them alike.
+Only ratios travel.
 """
 
 import asyncio
@@ -65,11 +66,16 @@ def _answers(url: str) -> bool:
 
 
 def requests(url: str, bodies: Sequence[bytes], kind: str, clients: int, seconds: float) -> Load:
-    """POST the bodies in turn from `clients` connections for `seconds`; raises RuntimeError on an answer but 200."""
+    """POST the bodies in turn from `clients` connections for `seconds`.
+
+    Raises RuntimeError on an answer but 200.
+    """
     return asyncio.run(_requests(url, bodies, kind, clients, seconds))
 
 
-async def _requests(url: str, bodies: Sequence[bytes], kind: str, clients: int, seconds: float) -> Load:
+async def _requests(
+    url: str, bodies: Sequence[bytes], kind: str, clients: int, seconds: float
+) -> Load:
     import aiohttp
 
     taken: list[float] = []
@@ -78,7 +84,9 @@ async def _requests(url: str, bodies: Sequence[bytes], kind: str, clients: int, 
     async def client(session: aiohttp.ClientSession, first: int) -> None:
         number = first
         while (begin := time.perf_counter()) < end:
-            async with session.post(url, data=bodies[number % len(bodies)], headers={"content-type": kind}) as response:
+            async with session.post(
+                url, data=bodies[number % len(bodies)], headers={"content-type": kind}
+            ) as response:
                 content = await response.read()
                 if response.status != 200:
                     raise RuntimeError(f"{url} answered {response.status}: {content[:300]!r}")
@@ -93,8 +101,10 @@ async def _requests(url: str, bodies: Sequence[bytes], kind: str, clients: int, 
     return _load(taken, time.perf_counter() - begin)
 
 
-def calls(function: Callable[[Any], Any], inputs: Sequence[Any], threads: int, seconds: float) -> Load:
-    """Call `function` on the inputs in turn from `threads` threads for `seconds`, without any server."""
+def calls(
+    function: Callable[[Any], Any], inputs: Sequence[Any], threads: int, seconds: float
+) -> Load:
+    """Call `function` on the inputs in turn from `threads` threads for `seconds`; no server."""
     begin = time.perf_counter()
     end = begin + seconds
 
@@ -112,12 +122,12 @@ def calls(function: Callable[[Any], Any], inputs: Sequence[Any], threads: int, s
 
 
 def _load(taken: Sequence[float], seconds: float) -> Load:
-    milliseconds = np.array(taken) * 1e3
-    return Load(len(taken) / seconds, float(np.median(milliseconds)), float(np.quantile(milliseconds, 0.99)))
+    p50, p99 = np.quantile(np.array(taken) * 1e3, [0.5, 0.99])
+    return Load(len(taken) / seconds, float(p50), float(p99))
 
 
 def in_turns(candidates: dict[str, Callable[[], Load]], rounds: int = 3) -> dict[str, Load]:
-    """The round of each candidate with the median rate, after one round that warms up and does not count."""
+    """Each candidate's round with the median rate; a first round warms up and is not counted."""
     results: dict[str, list[Load]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, measure in candidates.items():
@@ -133,9 +143,11 @@ def in_turns(candidates: dict[str, Callable[[], Load]], rounds: int = 3) -> dict
 
 def table(results: dict[str, Load], limit: str) -> str:
     """Markdown; the share is the rate over that of the candidate `limit`."""
-    rows = ["| candidate | requests/s | p50 ms | p99 ms | share of the limit |", "|---|---|---|---|---|"]
+    head = "| candidate | requests/s | p50 ms | p99 ms | share of the limit |"
+    rows = [head, "|---|---|---|---|---|"]
     for name, load in results.items():
-        share = load.requests_per_second / results[limit].requests_per_second
-        numbers = f"{load.requests_per_second:.0f} | {load.p50_ms:.1f} | {load.p99_ms:.1f} | {share:.2f}"
-        rows.append(f"| {name} | {numbers} |")
+        rate = load.requests_per_second
+        share = rate / results[limit].requests_per_second
+        times = f"{load.p50_ms:.1f} | {load.p99_ms:.1f}"
+        rows.append(f"| {name} | {rate:.0f} | {times} | {share:.2f} |")
     return "\n".join(rows)

@@ -29,7 +29,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "The body did not arrive in time"},
     413: {"model": Problem, "description": "The body or the picture is too large"},
     415: {"model": Problem, "description": "The content type is not one of those listed"},
-    429: {"model": Problem, "description": "Too many requests in progress; try again after Retry-After seconds"},
+    429: {
+        "model": Problem,
+        "description": "Too many requests in progress; try again after Retry-After seconds",
+    },
     500: {"model": Problem, "description": "Our mistake; the log has the request's id"},
 }
 
@@ -47,7 +50,9 @@ async def read(request: Request, model: type[Model], file_field: str = "") -> Mo
             return model.model_validate(await _form(request))
         if not file_field:
             raise BadInput("content-type", f"{kind!r:.80} is not application/json", 415)
-        return model.model_validate({**_once(request.query_params.multi_items()), file_field: await request.body()})
+        return model.model_validate(
+            {**_once(request.query_params.multi_items()), file_field: await request.body()}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
@@ -59,7 +64,8 @@ async def _form(request: Request) -> dict[str, Any]:
         async with request.form(max_files=1, max_fields=20) as form:
             fields = _once(form.multi_items())
             return {
-                key: await value.read() if isinstance(value, UploadFile) else value for key, value in fields.items()
+                key: await value.read() if isinstance(value, UploadFile) else value
+                for key, value in fields.items()
             }
     except HTTPException as error:
         raise BadInput("body", str(error.detail)[:200]) from None
@@ -74,12 +80,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def body(model: type[BaseModel], file_field: str = "", file_types: tuple[str, ...] = ()) -> dict[str, Any]:
+def body(
+    model: type[BaseModel], file_field: str = "", file_types: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """OpenAPI's description of a body that `read` takes."""
     schema = model.model_json_schema()
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if file_field:
         binary = {"type": "string", "format": "binary"}
         form = {**schema, "properties": {**schema["properties"], file_field: binary}}
-        content |= {"multipart/form-data": {"schema": form}} | {kind: {"schema": binary} for kind in file_types}
+        content |= {"multipart/form-data": {"schema": form}} | {
+            kind: {"schema": binary} for kind in file_types
+        }
     return {"requestBody": {"required": True, "content": content}}

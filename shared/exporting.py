@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 
-def parity(ours: np.ndarray, theirs: np.ndarray, decide: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-    """Largest difference of outputs and share of equal decisions between two models on the same inputs.
+def parity(
+    ours: np.ndarray, theirs: np.ndarray, decide: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, float]:
+    """Largest difference of outputs and share of equal decisions of two models on the same inputs.
 
     ours, theirs: [n, ...] outputs in the same order; decide: outputs -> [n] decisions.
     Raises ValueError when shapes differ or a value is not finite.
@@ -29,7 +31,9 @@ def size_mb(*paths: Path) -> float:
     return sum(path.stat().st_size for path in paths) / 1e6
 
 
-def latencies_ms(calls: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], rounds: int = 3) -> dict[str, float]:
+def latencies_ms(
+    calls: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], rounds: int = 3
+) -> dict[str, float]:
     """Median milliseconds per call of each candidate.
 
     The candidates take turns on every input, so that noise of the machine meets all of them alike.

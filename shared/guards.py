@@ -1,8 +1,9 @@
-"""What stands before every service: request ids, token, content types, body limit, load limit, one log line.
+"""What stands before every service: request ids, token, content types, limits, one log line.
 
-An ASGI middleware, outermost in the application, so that nothing is parsed, no slot is taken and no library's error
-page is seen before a request is known to be acceptable. Measured on the plain stack without it: a 500 for a
-missing boundary, no body limit (60 MB of JSON cost 1.3 GB), 2 KB of traceback logged per bad request.
+An ASGI middleware, outermost in the application, so that nothing is parsed, no slot is taken and no
+library's error page is seen before a request is known to be acceptable. Measured on the plain stack
+without it: a 500 for a missing boundary, no body limit (60 MB of JSON cost 1.3 GB), 2 KB of
+traceback logged per bad request.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ HEALTH = frozenset({"/livez", "/readyz", "/healthz"})
 
 
 class BadInput(ValueError):
-    """A request that the caller can mend: which field, what is wrong with it, and the limit it broke."""
+    """A request that the caller can mend: which field, what is wrong, which limit it broke."""
 
     def __init__(self, field: str, reason: str, status: int = 400) -> None:
         super().__init__(f"{field}: {reason}")
@@ -35,9 +36,10 @@ class Guard:
 
     max_body_mb: bodies above it get 413 before they are parsed, whatever Content-Length says.
     content_types: what a body may be, without parameters; anything else gets 415.
-    max_concurrency: requests in progress above it get 429 with Retry-After; a body is read before it counts.
+    max_concurrency: requests in progress above it get 429 with Retry-After; a request counts from
+        when its body is read.
     body_timeout_s: a body that takes longer to arrive gets 408.
-    token: `Authorization: Bearer ...` is asked on every route but the health checks; None asks nothing.
+    token: every route but the health checks asks for `Authorization: Bearer ...`; None: no route.
     """
 
     def __init__(
@@ -66,10 +68,8 @@ class Guard:
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent["status"] = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"x-request-id", request_id.encode()),
-                ]
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", []), own]
             await send(message)
 
         try:
@@ -80,7 +80,8 @@ class Guard:
         except Exception as error:
             sent["error"] = "".join(traceback.format_exception(error))[-2000:]
             if not sent["status"]:
-                await refuse(answer, BadInput("request", "failed inside the service", 500), request_id)
+                fault = BadInput("request", "failed inside the service", 500)
+                await refuse(answer, fault, request_id)
         finally:
             log_line(scope, request_id, sent, (time.perf_counter() - begin) * 1e3)
 
@@ -90,11 +91,13 @@ class Guard:
             raise BadInput("authorization", "send the header 'Authorization: Bearer <token>'", 401)
         body = b""
         if scope["method"] in ("POST", "PUT", "PATCH"):
-            if headers.get(b"content-length") != b"0" and {b"content-length", b"transfer-encoding"} & headers.keys():
+            announced = {b"content-length", b"transfer-encoding"} & headers.keys()
+            if announced and headers.get(b"content-length") != b"0":
                 self._check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
             body = await self._read(receive)
         if self.active >= self.max_concurrency:
-            raise BadInput("request", f"more than {self.max_concurrency} requests in progress; try again", 429)
+            reason = f"more than {self.max_concurrency} requests in progress; try again"
+            raise BadInput("request", reason, 429)
         self.active += 1
         try:
             await self.app(scope, replay(body, receive), answer)
@@ -105,16 +108,13 @@ class Guard:
         kind, _, parameters = value.partition(";")
         kind = kind.strip().lower()
         if kind not in self.content_types:
-            raise BadInput(
-                "content-type",
-                f"{kind[:80]!r} is not one of {', '.join(sorted(self.content_types))}",
-                415,
-            )
+            reason = f"{kind[:80]!r} is not one of {', '.join(sorted(self.content_types))}"
+            raise BadInput("content-type", reason, 415)
         if kind == "multipart/form-data" and "boundary=" not in parameters.lower():
             raise BadInput("content-type", "multipart/form-data needs a boundary parameter")
 
     async def _read(self, receive: Receive) -> bytes:
-        """The whole body; what is too large is drained for a second, so that the client gets to read the 413."""
+        """The whole body; one too large is drained for a second, for the client to read the 413."""
         chunks, size, deadline = [], 0, time.monotonic() + self.body_timeout_s
         more = True
         while more:
@@ -123,7 +123,8 @@ class Guard:
             except TimeoutError:
                 if size > self.max_body:
                     break
-                raise BadInput("body", f"did not arrive within {self.body_timeout_s:g} s", 408) from None
+                reason = f"did not arrive within {self.body_timeout_s:g} s"
+                raise BadInput("body", reason, 408) from None
             if message["type"] == "http.disconnect":
                 raise BadInput("body", "the client went away", 499)
             size += len(message.get("body", b""))
@@ -170,13 +171,14 @@ def authorised(header: bytes, token: str) -> bool:
 
 
 def new_request_id(secret: bytes) -> str:
-    """24 random hex digits and 16 that prove this service made them, so that feedback cannot name made-up ids."""
+    """24 random hex digits and 16 that prove this service made them: feedback cannot invent ids."""
     identity = secrets.token_hex(12)
     return identity + _signature(identity, secret)
 
 
 def is_ours(request_id: str, secret: bytes) -> bool:
-    return hmac.compare_digest(_signature(request_id[:24], secret).encode(), request_id[24:].encode("utf-8", "replace"))
+    expected = _signature(request_id[:24], secret)
+    return hmac.compare_digest(expected.encode(), request_id[24:].encode("utf-8", "replace"))
 
 
 def _signature(identity: str, secret: bytes) -> str:
@@ -184,7 +186,7 @@ def _signature(identity: str, secret: bytes) -> str:
 
 
 def log_line(scope: Message, request_id: str, sent: dict[str, Any], milliseconds: float) -> None:
-    """One line of JSON per request on standard error; control characters are escaped by JSON itself."""
+    """One line of JSON per request on standard error; JSON itself escapes control characters."""
     line = {
         "time": round(time.time(), 3),
         "id": request_id,

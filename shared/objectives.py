@@ -1,14 +1,13 @@
-"""objectives.yaml: business requirements as executable key results. The release gate, report and table.
+"""objectives.yaml: business requirements as executable key results; release gate, report, table.
 
 python -m shared.objectives check     the file is consistent, every metric is produced by something
-python -m shared.objectives gate      hold metrics.json and export.json to it; report; exit 1 on a miss
+python -m shared.objectives gate      hold the measured numbers to it; report; exit 1 on a miss
 python -m shared.objectives report    render reports/objectives.md from reports/objectives.json
 python -m shared.objectives table     one row per blueprint folder given
 """
 
 import argparse
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,24 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared import params
 
 # What every service measures by itself, whatever its AI type; units in the name.
-SERVICE_METRICS = frozenset(
-    {
-        "live.latency_p50_ms",
-        "live.latency_p95_ms",
-        "live.latency_p99_ms",
-        "live.error_share",
-        "live.requests_per_s",
-    }
-)
+SERVICE_METRICS = {"live.latency_p50_ms", "live.latency_p95_ms", "live.latency_p99_ms"}
+SERVICE_METRICS |= {"live.error_share", "live.requests_per_s"}
+# Which file has the metrics whose name begins so.
+FILES = {"": "metrics.json", "export.": "export.json", "validation.": "reports/validation.json"}
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class When(StrEnum):
-    release = "release"
-    live = "live"
 
 
 class Requirement(Strict):
@@ -50,7 +39,7 @@ class KeyResult(Strict):
     metric: str
     at_least: float | None = None
     at_most: float | None = None
-    when: When
+    when: Literal["release", "live"]
     window: str | None = None
     hold: str | None = Field(default=None, alias="for")
     then: Literal["page", "retrain", "ticket", "rollback"] | None = None
@@ -59,7 +48,7 @@ class KeyResult(Strict):
     def _complete(self) -> "KeyResult":
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError(f"{self.id}: give exactly one of at_least, at_most")
-        if self.when is When.live and self.then is None:
+        if self.when == "live" and self.then is None:
             raise ValueError(f"{self.id}: a live key result needs an action in 'then'")
         return self
 
@@ -68,7 +57,8 @@ class KeyResult(Strict):
         return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
 
     def holds(self, measured: float) -> bool:
-        return measured >= self.at_least if self.at_least is not None else measured <= (self.at_most or 0.0)
+        low, high = self.at_least, self.at_most
+        return (low is None or measured >= low) and (high is None or measured <= high)
 
     def better(self, one: float, other: float) -> bool:
         return one > other if self.at_least is not None else one < other
@@ -116,7 +106,7 @@ class Objectives(Strict):
 
     @property
     def release(self) -> list[KeyResult]:
-        return [result for result in self.key_results if result.when is When.release]
+        return [result for result in self.key_results if result.when == "release"]
 
     @model_validator(mode="after")
     def _traced(self) -> "Objectives":
@@ -145,21 +135,20 @@ def load(path: str | Path = "objectives.yaml") -> Objectives:
 
 
 def measured(folder: Path) -> dict[str, float]:
-    """Numbers of metrics.json, export.json (as `export.*`) and reports/validation.json (as `validation.*`)."""
-    files = {"": "metrics.json", "export.": "export.json", "validation.": "reports/validation.json"}
+    """Every number of FILES by its dotted name, e.g. `test.auc`, `export.onnx_int8.size_mb`."""
     flat: dict[str, Any] = {}
-    for prefix, name in files.items():
+    for prefix, name in FILES.items():
         if (folder / name).exists():
             flat |= params.flatten(params.read_json(folder / name), prefix)
     return {key: float(value) for key, value in flat.items() if isinstance(value, int | float)}
 
 
 def unproduced(objectives: Objectives, folder: Path) -> list[str]:
-    """Key results whose metric nothing produces: release ones need a number, live ones a declared metric."""
+    """Key results whose metric nothing produces: no number (release), not declared (live)."""
     declared = set(SERVICE_METRICS)
     if (folder / "reports/reference.json").exists():
         declared |= set(params.read_json(folder / "reports/reference.json")["live_metrics"])
-    known = {When.release: set(measured(folder)), When.live: declared}
+    known = {"release": set(measured(folder)), "live": declared}
     return [
         f"{result.id}: nothing produces {result.metric} ({result.when} metrics known: "
         f"{', '.join(sorted(known[result.when])) or 'none'})"
@@ -169,31 +158,32 @@ def unproduced(objectives: Objectives, folder: Path) -> list[str]:
 
 
 def verdicts(objectives: Objectives, values: dict[str, float]) -> list[dict[str, Any]]:
-    """One row per key result: what was wanted, what was measured, and whether it holds (live: not yet known)."""
+    """One row per key result: what was wanted, measured, and whether it holds (live: not known)."""
     rows = []
     for objective in objectives.objectives:
         for result in objective.key_results:
-            value = values.get(result.metric) if result.when is When.release else None
-            rows.append(
-                {
-                    "objective": objective.objective,
-                    "id": result.id,
-                    "requirement": result.requirement,
-                    "metric": result.metric,
-                    "target": result.target,
-                    "when": result.when.value,
-                    "measured": value,
-                    "passed": None if value is None else result.holds(value),
-                    "then": result.then,
-                }
-            )
+            value = values.get(result.metric) if result.when == "release" else None
+            row = {
+                "objective": objective.objective,
+                "id": result.id,
+                "requirement": result.requirement,
+                "metric": result.metric,
+                "target": result.target,
+                "when": result.when,
+                "measured": value,
+                "passed": None if value is None else result.holds(value),
+                "then": result.then,
+            }
+            rows.append(row)
     return rows
 
 
 def main() -> None:
     from shared import report  # the rendering; apart from the semantics above
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["check", "gate", "report", "table"])
     parser.add_argument("folders", nargs="*", type=Path, default=[Path()], help="blueprint folders")
     arguments = parser.parse_args()

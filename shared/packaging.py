@@ -1,9 +1,10 @@
-"""Stage `package`: the Bento that holds all it imports -> dist/; the model registered as challenger.
+"""Stage `package`: the Bento with all it imports -> dist/; the model registered as challenger.
 
     python -m shared.packaging
 
-BentoML includes only what lies in its build folder; `shared` may lie two folders up. So the service, the local
-modules it imports, `shared`, export/ and exact serving requirements are copied into build/ and built from there.
+BentoML includes only what lies in its build folder; `shared` may lie two folders up. So the
+service, the local modules it imports, `shared`, export/ and exact serving requirements are copied
+into build/ and built from there.
 """
 
 import ast
@@ -16,13 +17,13 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from shared import params, provenance, tracking
+from shared import params, provenance, registry
 
 BUILD, DIST = Path("build"), Path("dist")
 
 
 def local_imports(script: Path) -> list[Path]:
-    """Python files beside `script` that it imports, directly or through one another, itself first."""
+    """Python files beside `script` that it imports, directly or not, itself first."""
     found = [script]
     for path in found:
         for name in _imported(path):
@@ -43,12 +44,13 @@ def _imported(path: Path) -> set[str]:
 
 
 def pinned(requirements: Path) -> list[str]:
-    """Exact versions, as installed here and so as tested, of all that a requirements file needs, sorted.
+    """Exact versions, as installed and so as tested, of all that a requirements file needs, sorted.
 
     Raises SystemExit when one of them is not installed.
     """
-    lines = [line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
-    queue = [Requirement(line) for line in lines if line]
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    named = [line.split("#")[0].strip() for line in lines]
+    queue = [Requirement(line) for line in named if line]
     pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     while queue:
@@ -61,12 +63,17 @@ def pinned(requirements: Path) -> list[str]:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             raise SystemExit(f"{requirements}: {wanted} is not installed; run make setup") from None
-        pins[name] = distribution.version.split("+")[0]  # a CPU build's local version is not on the index
-        for text in distribution.requires or []:
-            inner = Requirement(text)
-            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in ["", *extras]):
-                queue.append(inner)
+        # A CPU build's local version ("+cpu") is not on the index.
+        pins[name] = distribution.version.split("+")[0]
+        inner = [Requirement(text) for text in distribution.requires or []]
+        queue += [requirement for requirement in inner if _applies(requirement, extras)]
     return [f"{name}=={version}" for name, version in sorted(pins.items())]
+
+
+def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
+    """Is it needed here, with these extras of the package that names it?"""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ["", *extras])
 
 
 def assemble(folder: Path = Path(), build: Path = BUILD) -> dict[str, Any]:
@@ -93,7 +100,8 @@ def build(chain: dict[str, Any], build: Path = BUILD, dist: Path = DIST) -> Path
     name, version = chain["bento"].split(":")
     if any(str(bento.tag) == chain["bento"] for bento in bentoml.list()):
         bentoml.delete(chain["bento"])
-    service = re.search(r"@bentoml\.service.*?class (\w+)", (build / "service.py").read_text(), re.DOTALL)
+    script = (build / "service.py").read_text(encoding="utf-8")
+    service = re.search(r"@bentoml\.service.*?class (\w+)", script, re.DOTALL)
     if service is None:
         raise SystemExit("service.py: no class under @bentoml.service")
     labels = {key: str(chain[key]) for key in ["git_commit", "pipeline", "model_version"]}
@@ -117,8 +125,8 @@ def main() -> None:
         raise SystemExit("package: the gate has not passed; nothing is built or registered")
     chain = assemble()
     archive = build(chain)
-    version = tracking.register()
-    print(f"package: {chain['bento']} in {archive}; registered as {chain['name']} version {version}, challenger")
+    version = registry.register()
+    print(f"package: {chain['bento']} in {archive}; {chain['name']} version {version}: challenger")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Read one section of `params.yaml` into a typed, frozen model, and write results so that a kill cannot tear them."""
+"""Read a section of `params.yaml` into a typed, frozen model; write results that no kill tears."""
 
 import json
 import os
@@ -39,8 +39,8 @@ def read(section: str, model: type[Model], path: str | Path = "params.yaml") -> 
 def stage(name: str, model: type[Model]) -> Model:
     """The parameters of stage `name`, whose files then belong to this process until it ends.
 
-    A killed `dvc repro` may leave a stage running; the next one waits here until it is gone, so that two
-    processes never write the same files.
+    A killed `dvc repro` may leave a stage running; the next one waits here until it is gone, so
+    that two processes never write the same files.
     """
     from filelock import FileLock, Timeout  # services import this module and need no locks
 
@@ -94,7 +94,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, values: Any) -> None:
-    """Write JSON whole or not at all; NaN and infinity are refused, floats keep six significant digits."""
+    """Write JSON whole or not at all; NaN and infinity are refused, floats keep six digits."""
     text = json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False)
     with atomic(path) as draft:
         draft.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where a model comes from: git commit, state of the pipeline, data; the chain that every response names."""
+"""Where a model comes from: commit, state of the pipeline, data; the chain every response names."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ CODE = ["*.py", "params.yaml", "objectives.yaml", "dvc.yaml", "requirements*.txt
 
 
 def collect(folder: Path = Path()) -> dict[str, Any]:
-    """The chain of the results in `folder`: name, git commit, hash of dvc.lock, hash of the data."""
+    """The chain of the results in `folder`: name, commit, hashes of pipeline, data and model."""
     return {
         "name": objectives.load(folder / "objectives.yaml").name,
         "git_commit": _git(folder, "rev-parse", "HEAD") or "none",
@@ -24,17 +24,18 @@ def collect(folder: Path = Path()) -> dict[str, Any]:
 
 
 def packaged(folder: Path) -> dict[str, Any]:
-    """The chain that packaging wrote beside a service, or the working tree's own where it runs unpackaged."""
+    """The chain that packaging wrote beside a service; unpackaged, that of the working tree."""
     path = folder / "provenance.json"
     return dict(params.read_json(path)) if path.exists() else collect(folder) | {"bento": "none"}
 
 
 def pipeline_hash(path: Path) -> str:
-    """SHA-256 of all stages in dvc.lock up to `export`: commands, parameters and the hashes of code and data.
+    """SHA-256 of the stages in dvc.lock up to `export`: commands, parameters, hashes of code, data.
 
-    `gate` and `package` are left out: they read this hash while their own entries are not yet written.
+    `gate` and `package` are left out: they read this hash before their own entries are written.
     """
-    return _digest({name: stage for name, stage in _stages(path).items() if name not in ("gate", "package")})
+    stages = _stages(path)
+    return _digest({name: stages[name] for name in stages if name not in ("gate", "package")})
 
 
 def data_hash(path: Path) -> str:
@@ -61,7 +62,9 @@ def _digest(value: Any) -> str:
 def _git(folder: Path, *arguments: str) -> str:
     """Output of a git command, empty where there is no git or no commit yet."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,8 +1,9 @@
-"""What a service remembers for monitoring: one JSON line per prediction, on bounded disk, never half-written.
+"""What a service remembers for monitoring: one whole JSON line per prediction, on bounded disk.
 
-A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered; a power cut may tear
-the last line, which readers skip. At a quarter of the limit a file is closed and the oldest of four is dropped:
-a disk that is full cannot be emptied by deleting, so the limit holds beforehand.
+A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered; a power
+cut may tear the last line, which readers skip. At a quarter of the limit a file is closed and the
+oldest of four is dropped: a disk that is full cannot be emptied by deleting, so the limit holds
+beforehand.
 """
 
 import json
@@ -18,7 +19,7 @@ PARTS = 4
 class RequestLog:
     """Append-only log of one worker process in `folder`; at most `max_mb` MB and `keep_days` days.
 
-    A disk that is full or read-only never fails a request: `dropped` counts what could not be written.
+    A full or read-only disk never fails a request: `dropped` counts what could not be written.
     """
 
     def __init__(self, folder: str | Path, name: str, max_mb: float, keep_days: float) -> None:
@@ -28,7 +29,8 @@ class RequestLog:
         self._open()
 
     def write(self, record: dict[str, Any]) -> None:
-        line = json.dumps({"time": round(time.time(), 3), **record}, allow_nan=False).encode() + b"\n"
+        stamped = {"time": round(time.time(), 3), **record}
+        line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
         try:
             if self.size + len(line) > self.part_bytes:
                 os.close(self.descriptor)
@@ -38,7 +40,7 @@ class RequestLog:
             self.dropped += 1
 
     def _open(self) -> None:
-        """A new part, named by time so that order survives restarts; expired and surplus parts go."""
+        """A new part, named by time so that order survives restarts; old and surplus parts go."""
         parts = sorted(self.folder.glob(f"{self.name}-*.jsonl"))
         expired = [part for part in parts if time.time() - part.stat().st_mtime > self.keep_seconds]
         for part in {*expired, *parts[: max(0, len(parts) - PARTS + 1)]}:

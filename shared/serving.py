@@ -1,11 +1,11 @@
-"""The part of a service that is the same for every model: settings, application, provenance, feedback, memory.
+"""What is the same in the service of every model: settings, application, provenance, feedback.
 
     settings(...)      keyword arguments of @bentoml.service
     application(...)   the FastAPI app that BentoML mounts: /info, /feedback, error shape, guards
     in_pool(...)       the blocking part of an answer, off the event loop
 
-The work lies in a mounted ASGI app because BentoML's own endpoint wrapper costs more than a small model: SERVING
-figures of the design: 969 requests/s plain, 6,878 with the settings below and a mounted app.
+The work lies in a mounted ASGI app because BentoML's own endpoint wrapper costs more than a small
+model: 969 requests/s plain, 6,878 with the settings below and a mounted app.
 """
 
 import asyncio
@@ -49,45 +49,47 @@ class ServiceParams(params.Params):
 def settings(config: ServiceParams) -> dict[str, Any]:
     """Keyword arguments for @bentoml.service, each with its reason."""
     return {
-        "http": {"host": "127.0.0.1"},  # reachable from elsewhere only when asked: bentoml serve --host 0.0.0.0
-        # BentoML's timer per request is never cancelled and keeps the request alive: just above the slowest answer.
+        # Reachable from elsewhere only when asked: bentoml serve --host 0.0.0.0
+        "http": {"host": "127.0.0.1"},
+        # BentoML's timer of a request is never cancelled and keeps the request alive until then:
+        # just above the slowest answer.
         "traffic": {"timeout": config.timeout_s},
-        "logging": {"access": {"enabled": False}},  # guards.py writes one line of JSON instead
-        "tracing": {"excluded_urls": ".*"},  # spans are half the time of a light request, exported or not
+        # guards.py writes one line of JSON instead
+        "logging": {"access": {"enabled": False}},
+        # Spans are half the time of a light request, exported or not.
+        "tracing": {"excluded_urls": ".*"},
     }
 
 
 def image() -> Any:
-    """How BentoML builds the container image: exact versions that packaging wrote, not resolved again."""
+    """How BentoML builds the container image: packaging's exact versions, not resolved again."""
     import bentoml
 
-    return bentoml.images.Image(python_version="3.11", lock_python_packages=False).requirements_file(
-        "requirements-serve.txt"
-    )
+    bare = bentoml.images.Image(python_version="3.11", lock_python_packages=False)
+    return bare.requirements_file("requirements-serve.txt")
 
 
 def application(title: str, config: ServiceParams, chain: dict[str, Any], truth: Any) -> FastAPI:
-    """The app that a service mounts at "/". `truth` is the type of a delayed label, e.g. Literal["good", "defective"].
+    """The app that a service mounts at "/"; `app.state.log` takes records for monitoring.
 
-    Adds /info and /feedback; `app.state.log` takes records for monitoring.
+    Adds /info and /feedback; `truth` is the type of a delayed label, e.g. Literal["good", "bad"].
     """
-    app = FastAPI(
-        title=title, lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None, responses=bodies.RESPONSES
-    )
-    app.state.log = RequestLog(config.log_folder, "requests", config.log_max_mb, config.log_keep_days)
-    app.state.feedback = RequestLog(config.log_folder, "feedback", config.log_max_mb, config.log_keep_days)
-    secret = feedback_secret(Path(config.log_folder))
+    # BentoML has its own pages
+    unused: Any = dict.fromkeys(["docs_url", "redoc_url", "openapi_url"])
+    app = FastAPI(title=title, lifespan=_lifespan, responses=bodies.RESPONSES, **unused)
+    folder, limits = Path(config.log_folder), (config.log_max_mb, config.log_keep_days)
+    app.state.log = RequestLog(folder, "requests", *limits)
+    app.state.feedback = RequestLog(folder, "feedback", *limits)
+    secret = feedback_secret(folder)
     strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+    identity = (str, Field(min_length=40, max_length=40))
     feedback_model = create_model(
-        "Feedback",
-        __config__=strict,
-        request_id=(str, Field(min_length=40, max_length=40)),
-        truth=(truth, ...),
+        "Feedback", __config__=strict, request_id=identity, truth=(truth, ...)
     )
 
     @app.get("/info")
     def info() -> dict[str, Any]:
-        """Where this model comes from: Bento tag, model version, hash of the pipeline, git commit."""
+        """Where this model comes from: Bento, model version, hash of the pipeline, git commit."""
         return chain
 
     @app.post("/feedback", openapi_extra=bodies.body(feedback_model))
@@ -96,7 +98,8 @@ def application(title: str, config: ServiceParams, chain: dict[str, Any], truth:
         given: Any = await bodies.read(request, feedback_model)
         if not guards.is_ours(given.request_id, secret):
             raise BadInput("request_id", "is not an id that this service gave out", 404)
-        app.state.feedback.write({"id": given.request_id, "truth": given.truth, "model": chain["model_version"]})
+        record = {"id": given.request_id, "truth": given.truth, "model": chain["model_version"]}
+        app.state.feedback.write(record)
         return answer(request, chain, {"accepted": True})
 
     app.add_exception_handler(BadInput, _bad_input)
@@ -116,7 +119,7 @@ def guard(config: ServiceParams, content_types: set[str]) -> dict[str, Any]:
 
 
 def answer(request: Request, chain: dict[str, Any], content: dict[str, Any]) -> JSONResponse:
-    """The response every route gives: the content, the request's id and the model's version and provenance."""
+    """What every route answers: content, the request's id, the model's version and provenance."""
     names = {"request_id": request.state.request_id, "model_version": chain["model_version"]}
     return JSONResponse({**content, **names, "provenance": chain})
 
@@ -127,7 +130,7 @@ async def in_pool(function: Callable[..., Result], *arguments: Any) -> Result:
 
 
 def feedback_secret(folder: Path) -> bytes:
-    """The key that signs request ids: SERVICE_SECRET, or made once and kept beside the log for all workers."""
+    """What signs request ids: SERVICE_SECRET, or made once beside the log for all workers."""
     if given := os.environ.get("SERVICE_SECRET"):
         return given.encode()
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,19 +153,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def refuse_open_door() -> None:
-    """Raise when this process listens beyond loopback without a token; anybody could use and fill it."""
+    """Raise when this process listens beyond loopback without a token: anybody could fill it."""
     if os.environ.get("SERVICE_TOKEN") or os.environ.get("SERVICE_OPEN") == "1":
         return
     for connection in psutil.Process().net_connections(kind="inet"):
         address = connection.laddr.ip if connection.status == psutil.CONN_LISTEN else "127.0.0.1"
         if not (address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")):
-            raise RuntimeError(
-                f"listening on {address} without a token: set SERVICE_TOKEN, or SERVICE_OPEN=1 behind a proxy"
-            )
+            mend = "set SERVICE_TOKEN, or SERVICE_OPEN=1 behind a proxy"
+            raise RuntimeError(f"listening on {address} without a token: {mend}")
 
 
 async def _collect_in_time(seconds: float = 30) -> None:
-    """Collect garbage every half minute of what came after start-up, instead of in the middle of an answer."""
+    """Collect garbage of what came after start-up in a rhythm, not in the middle of an answer."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -177,6 +179,7 @@ async def _bad_input(request: Request, error: Any) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: Any) -> JSONResponse:
-    request_id = getattr(request.state, "request_id", None)  # health checks pass the guard without one
+    # Health checks pass the guard without an id.
+    request_id = getattr(request.state, "request_id", None)
     content = {"error": str(error.detail), "field": "path", "request_id": request_id}
     return JSONResponse(content, error.status_code, headers=error.headers)

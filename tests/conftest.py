@@ -1,4 +1,4 @@
-"""Fixtures that several tests share: an objectives file, a folder with results, a git repository."""
+"""Fixtures that several tests share: an objectives file, a folder with results, a repository."""
 
 import subprocess
 from pathlib import Path
@@ -27,7 +27,13 @@ def document() -> dict[str, Any]:
             {
                 "objective": "Nothing broken leaves",
                 "key_results": [
-                    {"id": "KR1", "requirement": "R1", "metric": "test.auc", "at_least": 0.9, "when": "release"},
+                    {
+                        "id": "KR1",
+                        "requirement": "R1",
+                        "metric": "test.auc",
+                        "at_least": 0.9,
+                        "when": "release",
+                    },
                     {
                         "id": "KR2",
                         "requirement": "R2",
@@ -52,7 +58,9 @@ def folder(tmp_path: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyP
     """A blueprint's folder after `export`, in a git repository, as the working directory."""
     (tmp_path / "objectives.yaml").write_text(yaml.safe_dump(document))
     (tmp_path / "params.yaml").write_text("train: {epochs: 1}\n")
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"prepare": {"outs": ["x"]}, "gate": {"cmd": "a"}}}))
+    (tmp_path / "dvc.lock").write_text(
+        yaml.safe_dump({"stages": {"prepare": {"outs": ["x"]}, "gate": {"cmd": "a"}}})
+    )
     params.write_json(tmp_path / "metrics.json", {"test": {"auc": 0.95}})
     params.write_json(tmp_path / "reports/reference.json", {"live_metrics": {}})
     (tmp_path / "export").mkdir()

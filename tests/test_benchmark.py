@@ -76,7 +76,16 @@ def test_a_server_that_stops_is_named_with_its_log(tmp_path: Path) -> None:
 
 def test_a_server_is_stopped_at_the_end(tmp_path: Path) -> None:
     port = benchmark.free_port()
-    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "http.server",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--directory",
+        str(tmp_path),
+    ]
     with benchmark.running(command, f"http://127.0.0.1:{port}/", tmp_path / "log"):
         assert benchmark._answers(f"http://127.0.0.1:{port}/")
     assert not benchmark._answers(f"http://127.0.0.1:{port}/")

@@ -21,7 +21,11 @@ class Question(BaseModel):
 def client() -> TestClient:
     app = FastAPI()
 
-    @app.post("/file", responses=bodies.RESPONSES, openapi_extra=bodies.body(Question, "image", ("image/png",)))
+    @app.post(
+        "/file",
+        responses=bodies.RESPONSES,
+        openapi_extra=bodies.body(Question, "image", ("image/png",)),
+    )
     async def file(request: Request) -> dict[str, Any]:
         try:
             question = await bodies.read(request, Question, "image")
@@ -43,7 +47,9 @@ def test_json_form_and_bare_file_say_the_same(client: TestClient) -> None:
     wanted = {"image": "x", "loud": True}
     assert client.post("/file", json={"image": "x", "loud": True}).json() == wanted
     assert client.post("/file", data={"loud": "true"}, files={"image": b"x"}).json() == wanted
-    bare = client.post("/file", params={"loud": "true"}, content=b"x", headers={"content-type": "image/png"})
+    bare = client.post(
+        "/file", params={"loud": "true"}, content=b"x", headers={"content-type": "image/png"}
+    )
     assert bare.json() == wanted
 
 
@@ -56,7 +62,9 @@ def test_json_is_strict_about_types(client: TestClient) -> None:
 def test_a_field_given_twice_is_refused(client: TestClient) -> None:
     twice = client.post("/file", data={"loud": ["true", "false"]}, files={"image": b"x"}).json()
     assert twice == {"status": 400, "field": "loud", "reason": "is given more than once"}
-    query = client.post("/file?loud=true&loud=false", content=b"x", headers={"content-type": "image/png"}).json()
+    query = client.post(
+        "/file?loud=true&loud=false", content=b"x", headers={"content-type": "image/png"}
+    ).json()
     assert query["field"] == "loud"
 
 

@@ -25,7 +25,9 @@ BREAK = {
 
 
 @pytest.mark.parametrize("message", BREAK)
-def test_an_inconsistent_file_is_refused(folder: Path, document: dict[str, Any], message: str) -> None:
+def test_an_inconsistent_file_is_refused(
+    folder: Path, document: dict[str, Any], message: str
+) -> None:
     broken = copy.deepcopy(document)
     BREAK[message](broken)
     (folder / "objectives.yaml").write_text(yaml.safe_dump(broken))
@@ -43,7 +45,9 @@ def test_the_gate_passes_and_reports(folder: Path, capsys: pytest.CaptureFixture
     assert "test.auc" in capsys.readouterr().out
 
 
-def test_a_missed_target_is_one_line_and_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missed_target_is_one_line_and_fails(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     params.write_json(folder / "metrics.json", {"test": {"auc": 0.5}})
     assert report.gate(folder) == 1
     assert "gate: KR1 missed: test.auc target >= 0.9, measured 0.5" in capsys.readouterr().err
@@ -64,7 +68,9 @@ def test_the_table_asks_for_a_run_first(folder: Path) -> None:
     assert report.table(folder) == 1
 
 
-def test_the_command_records_the_run_even_when_the_gate_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_records_the_run_even_when_the_gate_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params.write_json(folder / "metrics.json", {"test": {"auc": 0.5}})
     monkeypatch.setattr("sys.argv", ["objectives", "gate"])
     with pytest.raises(SystemExit) as stopped:

@@ -22,7 +22,9 @@ def test_pins_are_the_installed_versions_of_all_that_is_needed(tmp_path: Path) -
     pins = packaging.pinned(tmp_path / "r.txt")
     assert f"pydantic=={importlib.metadata.version('pydantic')}" in pins
     assert any(pin.startswith("pydantic-core==") for pin in pins)
-    assert not any(pin.startswith("email-validator") for pin in pins), "extras that nobody asked for"
+    assert not any(pin.startswith("email-validator") for pin in pins), (
+        "extras that nobody asked for"
+    )
 
 
 def test_a_requirement_that_is_not_installed_is_named(tmp_path: Path) -> None:
@@ -36,8 +38,16 @@ def test_the_build_folder_holds_all_that_the_service_imports(folder: Path) -> No
     (folder / "helper.py").write_text("")
     (folder / "requirements-serve.txt").write_text("pydantic\n")
     chain = packaging.assemble(folder, folder / "build")
-    built = {path.relative_to(folder / "build").as_posix() for path in (folder / "build").rglob("*")}
-    assert {"service.py", "helper.py", "export/model.onnx", "shared/guards.py", "params.yaml"} <= built
+    built = {
+        path.relative_to(folder / "build").as_posix() for path in (folder / "build").rglob("*")
+    }
+    assert {
+        "service.py",
+        "helper.py",
+        "export/model.onnx",
+        "shared/guards.py",
+        "params.yaml",
+    } <= built
     assert not any("__pycache__" in name for name in built)
     assert params.read_json(folder / "build/provenance.json") == chain
     assert chain["bento"].startswith(f"demo:{chain['model_version']}-")

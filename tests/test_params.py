@@ -66,18 +66,28 @@ def test_flatten_joins_keys_with_dots() -> None:
     assert params.flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
 
 
-def test_a_stage_waits_for_a_process_that_still_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_waits_for_a_process_that_still_runs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("train: {}\n")
-    code = "from shared import params; params.stage('train', params.Params); print('in', flush=True); input()"
+    code = "from shared import params; params.stage('train', params.Params); "
+    code += "print('in', flush=True); input()"
     command = [sys.executable, "-c", code]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
     first = subprocess.Popen(command, **pipes)
     assert first.stdout.readline() == "in\n"
     second = subprocess.Popen(command, **pipes)
     assert "waits for a process that still runs this stage" in second.stderr.readline()
     worker = subprocess.Popen(command, env=os.environ | {"RANK": "1"}, **pipes)
-    assert worker.stdout.readline() == "in\n", "the other processes of one training do not wait for each other"
+    assert worker.stdout.readline() == "in\n", (
+        "the other processes of one training do not wait for each other"
+    )
     worker.communicate("\n")
     first.kill()
     assert second.stdout.readline() == "in\n", "a killed process holds nothing"

@@ -25,8 +25,18 @@ class Question(BaseModel):
 
 @pytest.fixture
 def config(tmp_path: Path) -> serving.ServiceParams:
-    values: dict[str, Any] = {"max_body_mb": 0.1, "max_concurrency": 2, "timeout_s": 5, "threads": 1}
-    logging = {"log_folder": str(tmp_path / "logs"), "log_max_mb": 1, "log_keep_days": 1, "log_inputs": False}
+    values: dict[str, Any] = {
+        "max_body_mb": 0.1,
+        "max_concurrency": 2,
+        "timeout_s": 5,
+        "threads": 1,
+    }
+    logging = {
+        "log_folder": str(tmp_path / "logs"),
+        "log_max_mb": 1,
+        "log_keep_days": 1,
+        "log_inputs": False,
+    }
     return serving.ServiceParams(**values, **logging)
 
 
@@ -52,11 +62,15 @@ def app(config: serving.ServiceParams) -> FastAPI:
     return made
 
 
-def call(app: FastAPI, config: serving.ServiceParams, method: str, path: str, **given: Any) -> httpx.Response:
+def call(
+    app: FastAPI, config: serving.ServiceParams, method: str, path: str, **given: Any
+) -> httpx.Response:
     guarded = guards.Guard(app, **serving.guard(config, {"multipart/form-data", "image/png"}))
 
     async def send() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://t") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(guarded), base_url="http://t"
+        ) as client:
             return await client.request(method, path, **given)
 
     return asyncio.run(send())
@@ -65,8 +79,16 @@ def call(app: FastAPI, config: serving.ServiceParams, method: str, path: str, **
 JSON = {"content-type": "application/json"}
 BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "no content type": ({"content": b"x"}, 415, "content-type"),
-    "wrong content type": ({"content": b"x", "headers": {"content-type": "text/html"}}, 415, "content-type"),
-    "no boundary": ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "content-type"),
+    "wrong content type": (
+        {"content": b"x", "headers": {"content-type": "text/html"}},
+        415,
+        "content-type",
+    ),
+    "no boundary": (
+        {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
+        400,
+        "content-type",
+    ),
     "broken form": (
         {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=a"}},
         400,
@@ -77,7 +99,11 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "NaN": ({"content": b'{"number": NaN}', "headers": JSON}, 400, "number"),
     "infinity": ({"content": b'{"number": 1e999}', "headers": JSON}, 400, "number"),
     "lone surrogate": ({"content": b'{"image": "\\ud800"}', "headers": JSON}, 400, "body"),
-    "deep": ({"content": b'{"number": ' + b"[" * 40_000 + b"]" * 40_000 + b"}", "headers": JSON}, 400, "body"),
+    "deep": (
+        {"content": b'{"number": ' + b"[" * 40_000 + b"]" * 40_000 + b"}", "headers": JSON},
+        400,
+        "body",
+    ),
     "unknown field": ({"json": {"numbr": 1}}, 400, "numbr"),
     "a list": ({"json": [1]}, 400, "body"),
 }
@@ -124,18 +150,30 @@ def test_the_token_covers_every_route_but_health(
         for method in ("GET", "POST"):
             assert call(app, config, method, path, headers=JSON).status_code == 401, path
     for given in ("Bearer wrong", "secret", "Bearer \u00e4"):
-        assert call(app, config, "GET", "/info", headers={"authorization": given.encode()}).status_code == 401
-    assert call(app, config, "GET", "/info", headers={"authorization": "Bearer secret"}).json() == CHAIN
-    assert call(app, config, "GET", "/livez").status_code == 404, "passes the guard; BentoML answers it"
+        assert (
+            call(app, config, "GET", "/info", headers={"authorization": given.encode()}).status_code
+            == 401
+        )
+    assert (
+        call(app, config, "GET", "/info", headers={"authorization": "Bearer secret"}).json()
+        == CHAIN
+    )
+    assert call(app, config, "GET", "/livez").status_code == 404, (
+        "passes the guard; BentoML answers it"
+    )
 
 
-def test_feedback_takes_only_ids_that_the_service_gave_out(app: FastAPI, config: serving.ServiceParams) -> None:
+def test_feedback_takes_only_ids_that_the_service_gave_out(
+    app: FastAPI, config: serving.ServiceParams
+) -> None:
     request_id = call(app, config, "POST", "/ask", json={}).json()["request_id"]
     good = call(app, config, "POST", "/feedback", json={"request_id": request_id, "truth": "yes"})
     assert good.json()["accepted"] is True
     forged = call(app, config, "POST", "/feedback", json={"request_id": "0" * 40, "truth": "yes"})
     assert forged.status_code == 404
-    wrong = call(app, config, "POST", "/feedback", json={"request_id": request_id, "truth": "maybe"})
+    wrong = call(
+        app, config, "POST", "/feedback", json={"request_id": request_id, "truth": "maybe"}
+    )
     assert (wrong.status_code, wrong.json()["field"]) == (400, "truth")
     assert [row["truth"] for row in requestlog.read(config.log_folder, "feedback")] == ["yes"]
 
@@ -159,12 +197,16 @@ def test_injection_stays_in_one_log_line(
     assert len(lines) == 2 and all(json.loads(line)["status"] >= 400 for line in lines)
 
 
-def test_more_than_the_limit_at_once_gets_429_with_retry_after(app: FastAPI, config: serving.ServiceParams) -> None:
+def test_more_than_the_limit_at_once_gets_429_with_retry_after(
+    app: FastAPI, config: serving.ServiceParams
+) -> None:
     guarded = guards.Guard(app, **serving.guard(config, set()))
 
     async def rush() -> list[httpx.Response]:
         app.state.gate = asyncio.Event()
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://t") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(guarded), base_url="http://t"
+        ) as client:
             waiting = [asyncio.create_task(client.post("/wait", json={})) for _ in range(5)]
             while sum(task.done() for task in waiting) < 3:
                 await anyio.lowlevel.checkpoint()
@@ -173,7 +215,11 @@ def test_more_than_the_limit_at_once_gets_429_with_retry_after(app: FastAPI, con
 
     responses = asyncio.run(rush())
     assert sorted(response.status_code for response in responses) == [200, 200, 429, 429, 429]
-    assert all(response.headers["retry-after"] == "1" for response in responses if response.status_code == 429)
+    assert all(
+        response.headers["retry-after"] == "1"
+        for response in responses
+        if response.status_code == 429
+    )
 
 
 def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.ServiceParams) -> None:
@@ -186,7 +232,12 @@ def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.Servic
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/ask", "headers": [(b"content-type", b"application/json")]}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/ask",
+        "headers": [(b"content-type", b"application/json")],
+    }
     asyncio.run(guards.Guard(app, **given)(scope, never, send))
     assert sent[0]["status"] == 408
 

@@ -78,7 +78,9 @@ def test_four_processes_share_a_fresh_database(folder: Path) -> None:
     for i in range(4):
         (folder / str(i)).mkdir()
         command = [sys.executable, "-c", code]
-        workers.append(subprocess.Popen(command, cwd=folder / str(i), stdout=subprocess.PIPE, text=True))
+        workers.append(
+            subprocess.Popen(command, cwd=folder / str(i), stdout=subprocess.PIPE, text=True)
+        )
     runs = {worker.communicate()[0].strip() for worker in workers}
     assert [worker.returncode for worker in workers] == [0] * 4
     assert len(runs) == 4
@@ -107,7 +109,11 @@ def test_four_processes_open_a_fresh_store_at_once(folder: Path) -> None:
         place.mkdir()
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", code], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", code],
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for place in places
     ]
@@ -122,16 +128,32 @@ def test_four_processes_open_a_fresh_store_at_once(folder: Path) -> None:
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--port", str(port), "--artifacts-destination", str(folder / "store"), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/server.db",
+    ]
+    command += [
+        "--port",
+        str(port),
+        "--artifacts-destination",
+        str(folder / "store"),
+        "--workers",
+        "1",
+    ]
     url = f"http://127.0.0.1:{port}/health"
     with benchmark.running(command, url, folder / "server.log", start_new_session=True) as process:
         yield process
 
 
 @pytest.mark.fault
-def test_a_server_killed_during_training_costs_no_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Goal P2: the stages end well, the numbers are in files, and one command logs them once the server is back."""
+def test_a_server_killed_during_training_costs_no_result(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal P2: stages end well, the numbers are in files, one command logs them afterwards."""
     port = benchmark.free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     with mlflow_server(folder, port) as process:
@@ -142,7 +164,9 @@ def test_a_server_killed_during_training_costs_no_result(folder: Path, monkeypat
     assert tracking.register() is None and (folder / "metrics.json").exists()
     params.write_json("reports/objectives.json", {"passed": True})
     with mlflow_server(folder, port):
-        done = subprocess.run([sys.executable, "-m", "shared.tracking", "record"], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "shared.tracking", "record"], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         run = tracking.client().get_run(run_id)
         assert run.data.metrics["test.auc"] == 0.95 and run.info.status == "FINISHED"
@@ -174,7 +198,9 @@ def flaky(target: str) -> Iterator[tuple[str, list[str]]]:
                 self.reply(503, b"{}")
                 return
             headers = {"content-type": self.headers.get("content-type") or "application/json"}
-            request = urllib.request.Request(target + self.path, content or None, headers, method=self.command)
+            request = urllib.request.Request(
+                target + self.path, content or None, headers, method=self.command
+            )
             try:
                 with urllib.request.urlopen(request) as response:
                     self.reply(response.status, response.read())

@@ -1,0 +1,112 @@
+"""The models a blueprint has registered, with two aliases: challenger and champion.
+
+`package` registers a model that passed the gate as challenger; people promote it, or roll back.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from shared import objectives, provenance, tracking
+
+
+def register(folder: Path = Path("export")) -> str | None:
+    """Record the run, register the exported model in `folder` as challenger; gives its version.
+
+    The same model of the same run is not registered twice. None when the server does not answer.
+    """
+    run_id = tracking.record()
+    return tracking.tolerant(lambda: _register(run_id, folder)) if run_id else None
+
+
+def _register(run_id: str, folder: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
+    store = tracking.client()
+    tags = {key: str(value) for key, value in provenance.collect().items()}
+    name = tags["name"]
+    try:
+        store.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    for version in store.search_model_versions(f"name='{name}'"):
+        if version.tags.get("model_version") == tags["model_version"] and version.run_id == run_id:
+            return str(version.version)
+    store.log_artifacts(run_id, str(folder), "model")
+    source = f"{store.get_run(run_id).info.artifact_uri}/model"
+    version = store.create_model_version(name, source, run_id, tags=tags)
+    store.set_registered_model_alias(name, "challenger", version.version)
+    return str(version.version)
+
+
+def promote(loaded: objectives.Objectives) -> tuple[bool, str]:
+    """Make the challenger champion if it beats the present one; (promoted, the reason in one line).
+
+    It must be strictly better on the first release key result and hold all of them, on the same
+    test set.
+    """
+    store, name = tracking.client(), loaded.name
+    challenger, champion = (_alias(store, name, alias) for alias in ("challenger", "champion"))
+    if challenger is None:
+        return False, f"{name} has no challenger: run dvc repro"
+    if champion is not None:
+        if champion.version == challenger.version:
+            return False, f"version {challenger.version} already is the champion"
+        runs = [store.get_run(version.run_id) for version in (challenger, champion)]
+        ours, theirs = (run.data.metrics for run in runs)
+        refusal = compare(loaded.release, ours, theirs)
+        if challenger.tags.get("data") != champion.tags.get("data"):
+            refusal = "its test set is not the champion's: evaluate both on the same data first"
+        if refusal:
+            return False, f"version {challenger.version} refused: {refusal}"
+        store.set_model_version_tag(name, challenger.version, "former_champion", champion.version)
+    store.set_registered_model_alias(name, "champion", challenger.version)
+    return True, f"version {challenger.version} is champion"
+
+
+def compare(
+    release: list[objectives.KeyResult], ours: dict[str, float], theirs: dict[str, float]
+) -> str | None:
+    """Why a challenger's numbers do not beat the champion's, or None if they do."""
+    for result in release:
+        if result.metric not in ours or not result.holds(ours[result.metric]):
+            return f"{result.metric} target {result.target}, measured {ours.get(result.metric)}"
+    first = release[0]
+    if first.metric in theirs and not first.better(ours[first.metric], theirs[first.metric]):
+        numbers = (
+            f"{ours[first.metric]:.4g} does not beat the champion's {theirs[first.metric]:.4g}"
+        )
+        return f"{first.metric} {numbers}"
+    return None
+
+
+def rollback(name: str) -> tuple[bool, str]:
+    """Give the alias champion back to the version that held it before."""
+    store = tracking.client()
+    champion = _alias(store, name, "champion")
+    former = champion.tags.get("former_champion") if champion else None
+    if former is None:
+        return False, f"{name} has no former champion"
+    store.set_registered_model_alias(name, "champion", former)
+    return True, f"version {former} is champion again"
+
+
+def versions(name: str) -> list[str]:
+    """One line per version: number, model, run, and the aliases it holds."""
+    store = tracking.client()
+    aliases = store.get_registered_model(name).aliases  # alias -> version
+    lines = []
+    for version in store.search_model_versions(f"name='{name}'"):
+        held = [alias for alias, number in aliases.items() if number == version.version]
+        model = version.tags.get("model_version")
+        lines.append(" ".join([str(version.version), str(model), str(version.run_id), *held]))
+    return lines
+
+
+def _alias(store: Any, name: str, alias: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.get_model_version_by_alias(name, alias)
+    except MlflowException:
+        return None
