@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from dataset import samples
+from dataset import PREPARED, samples
 from deployed import Deployed, Trained
 from model import load
 from onnxruntime.quantization import (
@@ -23,6 +23,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 from predictor import Predictor, decode
+from rounding import rounded
 from tqdm import tqdm
 
 from shared import exporting, params
@@ -164,9 +165,13 @@ def main() -> None:
     train = table.loc[table["split"] == "train", "image"]
     EXPORT.mkdir(exist_ok=True)
     params.write_json(EXPORT / "model.json", meta)
-    to_onnx(Deployed(network, *graph, positive), EXPORT / "model_fp32.onnx")
+    deployed, coarse = Deployed(network, *graph, positive), EXPORT / "coarse.onnx"
+    to_onnx(deployed, EXPORT / "model_fp32.onnx")
     drawn = train.sample(min(config.calibration_images, len(train)), random_state=config.seed)
-    quantise(EXPORT / "model_fp32.onnx", EXPORT / "model_int8.onnx", drawn.tolist())
+    pixels = np.load(PREPARED / "images.npy", mmap_mode="r")[drawn.index]
+    to_onnx(rounded(deployed, torch.from_numpy(pixels)), coarse)
+    quantise(coarse, EXPORT / "model_int8.onnx", drawn.tolist())
+    coarse.unlink()
     example = picture(table.loc[table["label"] == meta["positive"], "image"].iloc[0])
     Image.fromarray(example).resize((96, 96)).save(EXPORT / "example.png")
     test = table.loc[table["split"] == "test", "image"].tolist()
