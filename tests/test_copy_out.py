@@ -22,7 +22,9 @@ def test_own_images_go_through_by_configuration_alone(reproduced: App) -> None:
     assert metrics["test"]["auc"] > 0.8, "noughts and ones are easy to tell apart"
     export = json.loads((folder / "export.json").read_text())
     for kind in ("onnx_fp32", "onnx_int8"):
-        assert {"max_abs_diff", "decision_agreement", "size_mb", "latency_p50_ms"} <= set(export[kind])
+        assert {"max_abs_diff", "decision_agreement", "size_mb", "latency_p50_ms"} <= set(
+            export[kind]
+        )
     assert export["onnx_fp32"]["max_abs_diff"] < 1e-3
     assert export["onnx_int8"]["size_share"] < 0.3
 
@@ -33,11 +35,15 @@ def test_a_second_repro_changes_nothing(reproduced: App) -> None:
     assert (reproduced.folder / "dvc.lock").read_bytes() == before
 
 
-def test_the_bento_classifies_and_its_answer_leads_back_to_the_commit(server: Server, reproduced: App) -> None:
+def test_the_bento_classifies_and_its_answer_leads_back_to_the_commit(
+    server: Server, reproduced: App
+) -> None:
     folder, environment = reproduced
     picture = next((folder.parent / "images/one").glob("*[0-9].png")).read_bytes()
     status, answer = post(server.url + "/classify", picture, "image/png")
-    assert status == 200 and answer["label"] in ("nought", "one") and 0 <= answer["probability"] <= 1
+    assert (
+        status == 200 and answer["label"] in ("nought", "one") and 0 <= answer["probability"] <= 1
+    )
     body = json.dumps({"image": base64.b64encode(picture).decode(), "heatmap": True}).encode()
     status, second = post(server.url + "/classify", body, "application/json")
     assert status == 200 and second["probability"] == answer["probability"] and second["heatmap"]
@@ -54,7 +60,9 @@ def test_nothing_shipped_is_a_pickle(reproduced: App) -> None:
     folder = reproduced.folder
     assert list(folder.rglob("mlruns/**/model_int8.onnx")), "the registry's copy is scanned"
     for place in ("dist", "build", "export", "mlruns"):
-        found = run([sys.executable, "-m", "picklescan", "--path", str(folder / place)], *reproduced)
+        found = run(
+            [sys.executable, "-m", "picklescan", "--path", str(folder / place)], *reproduced
+        )
         assert "Scanned files: 0" in found and "Infected files: 0" in found, found
         shipped = {path.suffix for path in (folder / place).rglob("*")}
         assert not shipped & {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy"}, place
@@ -64,8 +72,13 @@ def test_an_objective_out_of_reach_stops_the_pipeline_in_one_line(reproduced: Ap
     folder, environment = reproduced
     before = run(["python", "-m", "shared.tracking", "versions"], folder, environment)
     kept = (folder / "objectives.yaml").read_text()
-    edit(folder / "objectives.yaml", lambda d: d["objectives"][0]["key_results"][0].update(at_least=1.5))
-    done = subprocess.run(["dvc", "repro"], cwd=folder, env=environment, capture_output=True, text=True)
+    edit(
+        folder / "objectives.yaml",
+        lambda d: d["objectives"][0]["key_results"][0].update(at_least=1.5),
+    )
+    done = subprocess.run(
+        ["dvc", "repro"], cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert done.returncode != 0
     assert "gate: KR1 missed: test.auc target >= 1.5, measured" in done.stdout + done.stderr
     assert run(["python", "-m", "shared.tracking", "versions"], folder, environment) == before
@@ -74,9 +87,11 @@ def test_an_objective_out_of_reach_stops_the_pipeline_in_one_line(reproduced: Ap
 
 
 def test_nothing_reached_for_the_network(server: Server, reproduced: App) -> None:
-    """Ingest to package, the tracking commands and the service: every process noted its connections (see OFFLINE)."""
+    """Pipeline, tracking commands and service: every process noted its connections (OFFLINE)."""
     code = "import urllib.request as r; r.urlopen('http://example.invalid')"
-    tried = subprocess.run(["python", "-c", code], env=reproduced.environment, capture_output=True, text=True)
+    tried = subprocess.run(
+        ["python", "-c", code], env=reproduced.environment, capture_output=True, text=True
+    )
     log = reproduced.folder.parent / "offline.log"
     assert "no network: example.invalid" in tried.stderr, "the watch itself works"
     assert [line for line in log.read_text().splitlines() if "example.invalid" not in line] == []
@@ -86,7 +101,9 @@ def test_nothing_reached_for_the_network(server: Server, reproduced: App) -> Non
 def test_a_killed_training_goes_on_and_ends_with_the_same_results(reproduced: App) -> None:
     folder, environment = reproduced
     edit(folder / "params.yaml", lambda values: values["train"].update(epochs=3))
-    process = subprocess.Popen(["dvc", "repro", "evaluate"], cwd=folder, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        ["dvc", "repro", "evaluate"], cwd=folder, env=environment, start_new_session=True
+    )
     deadline = time.monotonic() + 300
     while not (folder / "checkpoint/epoch.safetensors").exists():
         assert process.poll() is None and time.monotonic() < deadline
@@ -94,7 +111,13 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_results(reproduced: Ap
     os.killpg(process.pid, 9)
     process.wait()
     assert "goes on after epoch" in run(["dvc", "repro", "evaluate"], folder, environment)
-    resumed = (folder / "metrics.json").read_bytes(), (folder / "models/model.safetensors").read_bytes()
+    resumed = (
+        (folder / "metrics.json").read_bytes(),
+        (folder / "models/model.safetensors").read_bytes(),
+    )
     run(["dvc", "repro", "--single-item", "--force", "train"], folder, environment)
     run(["dvc", "repro", "--single-item", "--force", "evaluate"], folder, environment)
-    assert resumed == ((folder / "metrics.json").read_bytes(), (folder / "models/model.safetensors").read_bytes())
+    assert resumed == (
+        (folder / "metrics.json").read_bytes(),
+        (folder / "models/model.safetensors").read_bytes(),
+    )
