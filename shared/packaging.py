@@ -126,7 +126,8 @@ def main() -> None:
     chain = assemble()
     archive = build(chain)
     version = registry.register()
-    print(f"package: {chain['bento']} in {archive}; {chain['name']} version {version}: challenger")
+    outcome = f"version {version}: challenger" if version else "not registered yet"
+    print(f"package: {chain['bento']} in {archive}; {chain['name']} {outcome}")
 
 
 if __name__ == "__main__":

@@ -69,5 +69,5 @@ def test_the_bento_is_built_exported_and_registered(
     params.write_json(folder / "reports/objectives.json", {"passed": True})
     packaging.main()
     packaging.main()  # the same results again replace the Bento instead of failing
-    assert "registered as demo version 1, challenger" in capsys.readouterr().out
+    assert "demo version 1: challenger" in capsys.readouterr().out
     assert (folder / "dist/demo.bento").stat().st_size > 10_000
