@@ -60,3 +60,11 @@ def read(folder: str | Path, name: str) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(record, dict):
                 yield record
+
+
+def shortened(text: str, size: int) -> str:
+    """The longest beginning of `text` that takes at most `size` bytes in a line of JSON."""
+    text = text[:size]
+    while len(json.dumps(text)) - 2 > size:
+        text = text[:-1]
+    return text

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -69,3 +70,9 @@ for i in range(10**9):
     worker.kill()
     acknowledged = 2000 + len(worker.stdout.read().splitlines())
     assert len(list(requestlog.read(tmp_path, "requests"))) >= acknowledged
+
+
+@pytest.mark.parametrize("text", ["plain", "\U0001f600" * 100, "\x1b" * 100, "a" * 59 + "\u00e4"])
+def test_what_is_shortened_fits_as_json(text: str) -> None:
+    short = requestlog.shortened(text, 60)
+    assert text.startswith(short) and len(json.dumps(short)) - 2 <= 60
