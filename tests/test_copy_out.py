@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 import subprocess
 import sys
-import time
 
 import pytest
 from copied import App, Server, edit, post, run
@@ -95,29 +93,3 @@ def test_nothing_reached_for_the_network(server: Server, reproduced: App) -> Non
     log = reproduced.folder.parent / "offline.log"
     assert "no network: example.invalid" in tried.stderr, "the watch itself works"
     assert [line for line in log.read_text().splitlines() if "example.invalid" not in line] == []
-
-
-@pytest.mark.fault
-def test_a_killed_training_goes_on_and_ends_with_the_same_results(reproduced: App) -> None:
-    folder, environment = reproduced
-    edit(folder / "params.yaml", lambda values: values["train"].update(epochs=3))
-    process = subprocess.Popen(
-        ["dvc", "repro", "evaluate"], cwd=folder, env=environment, start_new_session=True
-    )
-    deadline = time.monotonic() + 300
-    while not (folder / "checkpoint/epoch.safetensors").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, 9)
-    process.wait()
-    assert "goes on after epoch" in run(["dvc", "repro", "evaluate"], folder, environment)
-    resumed = (
-        (folder / "metrics.json").read_bytes(),
-        (folder / "models/model.safetensors").read_bytes(),
-    )
-    run(["dvc", "repro", "--single-item", "--force", "train"], folder, environment)
-    run(["dvc", "repro", "--single-item", "--force", "evaluate"], folder, environment)
-    assert resumed == (
-        (folder / "metrics.json").read_bytes(),
-        (folder / "models/model.safetensors").read_bytes(),
-    )
