@@ -44,9 +44,9 @@ FILES += [
 ]
 # (lines a file may have instead of its budget, why)
 EXCEPTIONS = {
-    "blueprints/cv/train.py": (190, "the training loop is the subject and is written out"),
-    "blueprints/cv/validate.py": (180, "every check of the data in one place"),
-    "blueprints/cv/export.py": (170, "graph, quantisation and its checks belong together"),
+    "blueprints/cv/train.py": (225, "the training loop is the subject and is written out"),
+    "blueprints/cv/evaluate.py": (175, "every score against every baseline in one place"),
+    "blueprints/cv/export.py": (190, "graph, quantisation and its checks belong together"),
 }
 
 FUNCTION_LINES = 40

@@ -1,16 +1,19 @@
-"""The service against the same model behind `mlflow models serve`, and against the physical limit, in one run.
+"""The service, the same model behind `mlflow models serve`, and the physical limit, in one run.
 
 python bench.py        after dvc repro; one image per request, real files of the test split
 
-The limit is decoding, resizing and the model in a loop of `service.threads` threads, without any server. The batched
-limit is the same with images collected first: what adaptive batching could gain at most.
+The limit is decoding, resizing and the model in a loop of `service.threads` threads, without any
+server. The batched limit is the same with images collected first: what adaptive batching could
+gain at most.
 """
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,9 @@ class Peer(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         self.predictor = Predictor(context.artifacts["export"], context.model_config["model"])
 
-    def predict(self, context: Any, model_input: list[str], parameters: Any = None) -> list[dict[str, Any]]:
+    def predict(
+        self, context: Any, model_input: list[str], parameters: Any = None
+    ) -> list[dict[str, Any]]:
         found = [self.predictor.answer(decode(base64.b64decode(text))) for text in model_input]
         return [{"label": answer.label, "probability": answer.probability} for answer in found]
 
@@ -61,46 +66,69 @@ def limits(files: list[bytes], model: str, threads: int, seconds: float) -> dict
         load = benchmark.calls(batch, batches, threads, seconds)
         return benchmark.Load(load.requests_per_second * len(batches[0]), load.p50_ms, load.p99_ms)
 
+    def single() -> benchmark.Load:
+        return benchmark.calls(lambda it: predictor.answer(decode(it)), files, threads, seconds)
+
+    return {"limit": single, "limit, batches of 8": batched}
+
+
+def loads(
+    ours: str, theirs: str, files: list[bytes], clients: int, seconds: float
+) -> dict[str, Any]:
+    """Candidates with a server, at so many clients at a time."""
+    asked = [{"inputs": [base64.b64encode(content).decode()]} for content in files]
+    bodies = [json.dumps(question).encode() for question in asked]
+
+    def service() -> benchmark.Load:
+        return benchmark.requests(ours + "/classify", files, "image/png", clients, seconds)
+
+    def peer() -> benchmark.Load:
+        address, kind = theirs + "/invocations", "application/json"
+        return benchmark.requests(address, bodies, kind, clients, seconds)
+
     return {
-        "limit": lambda: benchmark.calls(lambda content: predictor.answer(decode(content)), files, threads, seconds),
-        "limit, batches of 8": batched,
+        f"service, {clients} clients": service,
+        f"mlflow models serve, {clients} clients": peer,
     }
 
 
+@contextlib.contextmanager
+def servers(model: str, threads: int) -> Iterator[tuple[str, str]]:
+    """The service and its peer, started; gives their addresses."""
+    os.environ.pop("SERVICE_TOKEN", None)
+    ports = [str(benchmark.free_port()) for _ in range(2)]
+    ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_peer(folder / "peer", model)
+        serve = ["bentoml", "serve", "service", "--working-dir", str(FOLDER), "--port", ports[0]]
+        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer")]
+        peer += ["--port", ports[1], "--env-manager", "local", "--workers", str(threads)]
+        with (
+            benchmark.running(serve, ours + "/readyz", folder / "service.log"),
+            benchmark.running(peer, theirs + "/ping", folder / "peer.log"),
+        ):
+            yield ours, theirs
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5, help="per round and candidate (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    standard = "(default: %(default)s)"
+    parser.add_argument("--seconds", type=float, default=5, help=f"of each load {standard}")
+    parser.add_argument("--rounds", type=int, default=3, help=f"turns of all loads {standard}")
     given = parser.parse_args()
     service = params.load_yaml(FOLDER / "params.yaml")["service"]
     model, threads = service["model"], service["threads"]
     table = pd.read_csv(FOLDER / "data/prepared/samples.csv")
     names = table.loc[table["split"] == "test", "image"].head(100)
     files = [(FOLDER / "data/raw/images" / name).read_bytes() for name in names]
-    asked = [json.dumps({"inputs": [base64.b64encode(content).decode()]}).encode() for content in files]
-    os.environ.pop("SERVICE_TOKEN", None)
-    ours, theirs = (f"http://127.0.0.1:{benchmark.free_port()}" for _ in range(2))
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        save_peer(folder / "peer", model)
-        serve = ["bentoml", "serve", "service", "--working-dir", str(FOLDER), "--port", ours.split(":")[-1]]
-        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer"), "--port", theirs.split(":")[-1]]
-        peer += ["--env-manager", "local", "--workers", str(threads)]
-        with (
-            benchmark.running(serve, ours + "/readyz", folder / "service.log"),
-            benchmark.running(peer, theirs + "/ping", folder / "peer.log"),
-        ):
-            candidates = limits(files, model, threads, given.seconds)
-            for clients in (1, 2 * threads, 16 * threads):
-                candidates |= {
-                    f"service, {clients} clients": lambda clients=clients: benchmark.requests(
-                        ours + "/classify", files, "image/png", clients, given.seconds
-                    ),
-                    f"mlflow models serve, {clients} clients": lambda clients=clients: benchmark.requests(
-                        theirs + "/invocations", asked, "application/json", clients, given.seconds
-                    ),
-                }
-            print(benchmark.table(benchmark.in_turns(candidates, given.rounds), "limit"))
+    with servers(model, threads) as (ours, theirs):
+        candidates = limits(files, model, threads, given.seconds)
+        for clients in (1, 2 * threads, 16 * threads):
+            candidates |= loads(ours, theirs, files, clients, given.seconds)
+        print(benchmark.table(benchmark.in_turns(candidates, given.rounds), "limit"))
 
 
 if __name__ == "__main__":

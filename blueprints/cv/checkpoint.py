@@ -1,4 +1,4 @@
-"""The state of training after an epoch, in one safetensors file that is replaced whole: exact resume after a kill."""
+"""The state of training after an epoch, in one file that is replaced whole: exact resume."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from shared import params
 State = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
 
 
-def fingerprint(config: str, *paths: Path) -> str:
-    """What a checkpoint belongs to: parameters and data; with another fingerprint training starts anew."""
+def fingerprint(config: str, folder: Path) -> str:
+    """What a checkpoint belongs to: parameters and data; with another one training starts anew."""
     digest = hashlib.sha256(config.encode())
-    for path in paths:
+    for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -30,18 +30,27 @@ def write(
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
 ) -> None:
-    """Weights, best weights so far, the optimizer's moments; `state` (fingerprint, history) as JSON in the header."""
+    """Weights, best weights so far and the optimizer's moments.
+
+    `state` (fingerprint, history) is JSON in the header.
+    """
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        for name, value in moments.items():
+            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with params.atomic(path) as draft:
-        plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         save_file(plain, draft, {"state": json.dumps(state)})
 
 
-def read(path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, mark: str) -> State | None:
-    """Restore network and optimizer in place; gives (history, best weights), or None if nothing is to resume."""
+def read(
+    path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, mark: str
+) -> State | None:
+    """Restore network and optimizer in place; gives history and best weights.
+
+    None if there is nothing to resume, or it belongs to another fingerprint.
+    """
     if not path.exists():
         return None
     tensors: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
@@ -57,6 +66,7 @@ def read(path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer,
         index, _, moment = name.partition(".")
         moments.setdefault(int(index), {})[moment] = value
     network.load_state_dict(tensors["network"])
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
     print(f"train: goes on after epoch {len(state['history'])}")
     return state["history"], tensors["best"]

@@ -14,14 +14,18 @@ PREPARED = Path("data/prepared")
 
 def samples(*splits: str) -> pd.DataFrame:
     """The rows of samples.csv in these splits; the index is the row in images.npy."""
-    table = pd.read_csv(PREPARED / "samples.csv", dtype={"label": str, "subgroup": str}).fillna({"subgroup": ""})
+    types, path = {"label": str, "subgroup": str}, PREPARED / "samples.csv"
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    table = table.fillna({"subgroup": ""})
     return table[table["split"].isin(splits)] if splits else table
 
 
 class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """(uint8 [channels, size, size], target [classes]) of one split; read from disk image by image."""
+    """(uint8 [channels, size, size], target [classes]) of one split, read from disk."""
 
-    def __init__(self, samples: pd.DataFrame, targets: np.ndarray, augment: v2.Transform | None = None) -> None:
+    def __init__(
+        self, samples: pd.DataFrame, targets: np.ndarray, augment: v2.Transform | None = None
+    ) -> None:
         self.pixels = np.load(PREPARED / "images.npy", mmap_mode="r")
         self.rows, self.targets, self.augment = (
             samples.index.to_numpy(),
@@ -44,7 +48,9 @@ class Order(Sampler[int]):
         self.length, self.seed, self.epoch = length, seed, 0
 
     def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist())
+        return iter(
+            np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
+        )
 
     def __len__(self) -> int:
         return self.length
@@ -62,9 +68,13 @@ def augmentation(flips: bool, turns: bool, jitter: float) -> v2.Transform:
     return v2.Compose(steps)
 
 
-def soft_targets(samples: pd.DataFrame, classes: list[str], positive: str, soft: bool) -> np.ndarray:
-    """[n, classes] float32: the label, or with two classes and a given probability that probability."""
-    targets = np.eye(len(classes), dtype=np.float32)[[classes.index(label) for label in samples["label"]]]
+def soft_targets(
+    samples: pd.DataFrame, classes: list[str], positive: str, soft: bool
+) -> np.ndarray:
+    """[n, classes] float32: the label or, with two classes, the probability where it is given."""
+    targets = np.eye(len(classes), dtype=np.float32)[
+        [classes.index(label) for label in samples["label"]]
+    ]
     known = samples["probability"].notna().to_numpy()
     if soft and len(classes) == 2 and known.any():
         index = classes.index(positive)

@@ -1,6 +1,6 @@
-"""Stage `evaluate`: held-out scores against honest baselines -> metrics.json, reports/operating.json, plots/.
+"""Stage `evaluate`: scores against baselines -> metrics.json, reports/operating.json, plots/.
 
-Temperature and threshold are chosen on validation; every number under `test` is of images no choice has seen.
+Temperature and threshold are chosen on validation; the numbers under `test` only report.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ import pandas as pd
 import scoring
 import torch
 from dataset import PREPARED, samples
-from model import build, features, load, normalise, start_weights
+from frozen import runtime
+from model import Features, build, load, normalise
+from pretrained import start_weights
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -29,19 +31,31 @@ class EvaluateParams(params.Params):
     seed: int
 
 
-@torch.no_grad()
-def outputs(function: Callable[..., torch.Tensor], rows: np.ndarray, title: str, batch: int = 64) -> np.ndarray:
-    """`function` of the normalised images at `rows` of images.npy, in batches -> [n, ...]."""
+def outputs(
+    function: Callable[[torch.Tensor], Any], rows: np.ndarray, title: str, batch: int = 64
+) -> np.ndarray:
+    """`function` of the pixels at `rows` of images.npy, in batches -> [n, ...]."""
     pixels = np.load(PREPARED / "images.npy", mmap_mode="r")
-    parts = [rows[i : i + batch] for i in range(0, len(rows), batch)]
+    parts = [rows[first : first + batch] for first in range(0, len(rows), batch)]
     bar = tqdm(parts, desc=title, unit="batch")
-    return np.concatenate([function(normalise(torch.from_numpy(pixels[part]))).numpy() for part in bar])
+    return np.concatenate([np.asarray(function(torch.from_numpy(pixels[part]))) for part in bar])
 
 
-def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, architecture: str) -> dict[str, float]:
-    """ImageNet features that never saw these images, with a logistic regression on top, on the same test images."""
-    network = start_weights(build(architecture, 2), architecture, "packaged").eval()
-    values = outputs(lambda images: features(network, images), table.index.to_numpy(), "baseline")
+def logits_of(network: torch.nn.Module) -> Callable[[torch.Tensor], Any]:
+    """The trained network on pixels, by torch, in the layout that is fastest on CPUs."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dense = {"memory_format": torch.channels_last}
+    return torch.no_grad()(lambda pixels: network(normalise(pixels).contiguous(**dense)))
+
+
+def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, backbone: str) -> dict[str, float]:
+    """ImageNet features that never saw these images, and a logistic regression on top of them.
+
+    It learns from the training and validation images and is judged on the same test images.
+    """
+    network = start_weights(build(backbone, 2), backbone, "packaged")
+    example = torch.from_numpy(np.load(PREPARED / "images.npy", mmap_mode="r")[:2].copy())
+    values = outputs(runtime(Features(network), example), table.index.to_numpy(), "baseline")
     test = (table["split"] == "test").to_numpy()
     regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=2000))
     probability = regression.fit(values[~test], positive[~test]).predict_proba(values[test])[:, 1]
@@ -51,16 +65,17 @@ def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, architecture: str
     }
 
 
-def score(probabilities: np.ndarray, truth: np.ndarray, index: int, config: EvaluateParams) -> dict[str, Any]:
+def score(
+    probabilities: np.ndarray, truth: np.ndarray, index: int, config: EvaluateParams
+) -> dict[str, Any]:
     """Scores of the likeliest class, with intervals: the block `test` of metrics.json."""
-    right, positive, chosen = (
-        probabilities.argmax(1) == truth,
-        truth == index,
-        probabilities[:, index],
-    )
+    right, positive = probabilities.argmax(1) == truth, truth == index
+    chosen = probabilities[:, index]
     return {
         "accuracy": float(right.mean()),
-        "accuracy_interval": scoring.interval(lambda values: float(values.mean()), right, seed=config.seed),
+        "accuracy_interval": scoring.interval(
+            lambda values: float(values.mean()), right, seed=config.seed
+        ),
         "auc": scoring.auc(positive, chosen),
         "auc_interval": scoring.interval(scoring.auc, positive, chosen, seed=config.seed),
         **scoring.scores(probabilities.argmax(1) == index, positive),
@@ -80,7 +95,9 @@ def operating_point(chosen: np.ndarray, positive: np.ndarray, threshold: float) 
     }
 
 
-def subgroups(held: pd.DataFrame, chosen: np.ndarray, positive: np.ndarray, threshold: float) -> dict[str, Any]:
+def subgroups(
+    held: pd.DataFrame, chosen: np.ndarray, positive: np.ndarray, threshold: float
+) -> dict[str, Any]:
     """The same scores for each value of the column `subgroup`: a good mean may hide a bad part."""
     return {
         str(name) or "all": {
@@ -93,38 +110,61 @@ def subgroups(held: pd.DataFrame, chosen: np.ndarray, positive: np.ndarray, thre
     }
 
 
+def report(
+    held: pd.DataFrame,
+    outcome: tuple[np.ndarray, np.ndarray],
+    operating: dict[str, float],
+    index: int,
+    frozen: dict[str, float],
+    config: EvaluateParams,
+) -> dict[str, Any]:
+    """metrics.json: `held` are the validation and test rows, `outcome` (probabilities, truth)."""
+    test = (held["split"] == "test").to_numpy()
+    (probabilities, truth), spare = (
+        (part[test] for part in outcome),
+        [part[~test] for part in outcome],
+    )
+    chosen, positive, threshold = probabilities[:, index], truth == index, operating["threshold"]
+    scores = score(probabilities, truth, index, config)
+    majority = float(np.bincount(truth).max() / len(truth))
+    return {
+        "test": scores,
+        "operating": operating_point(chosen, positive, threshold),
+        "baseline": {
+            "majority": {"accuracy": majority},
+            "frozen": frozen,
+            "auc_gain": scores["auc"] - frozen["auc"],
+        },
+        "subgroup": subgroups(held[test], chosen, positive, threshold),
+        "validation": {
+            "accuracy": float((spare[0].argmax(1) == spare[1]).mean()),
+            "temperature": operating["temperature"],
+        },
+    }
+
+
 def main() -> None:
-    config = params.read("evaluate", EvaluateParams)
+    config = params.stage("evaluate", EvaluateParams)
     network, meta = load(Path("models"))
     classes, index = meta["classes"], meta["classes"].index(meta["positive"])
     table = samples()
     held = table[table["split"] != "train"]
-    logits = outputs(network, held.index.to_numpy(), "evaluate")
+    logits = outputs(logits_of(network), held.index.to_numpy(), "evaluate")
     truth, test = held["label"].map(classes.index).to_numpy(), (held["split"] == "test").to_numpy()
     temperature = scoring.best_temperature(logits[~test], truth[~test])
     probabilities = scoring.softmax(logits, temperature)
-    chosen, positive = probabilities[:, index], truth == index
-    threshold = scoring.highest_threshold(chosen[~test], positive[~test], config.min_recall)
-    params.write_json("reports/operating.json", {"temperature": temperature, "threshold": threshold})
-    backbone = meta["architecture"] if meta["architecture"] == "efficientnet_lite0" else "squeezenet1_1"
+    sure = probabilities[~test, index]
+    threshold = scoring.highest_threshold(sure, truth[~test] == index, config.min_recall)
+    operating = {"temperature": temperature, "threshold": threshold}
+    params.write_json("reports/operating.json", operating)
+    lite = meta["architecture"] == "efficientnet_lite0"
+    backbone = meta["architecture"] if lite else "squeezenet1_1"
     frozen = frozen_baseline(table, (table["label"] == meta["positive"]).to_numpy(), backbone)
-    metrics = {
-        "test": score(probabilities[test], truth[test], index, config),
-        "operating": operating_point(chosen[test], positive[test], threshold),
-        "baseline": {
-            "majority": {"accuracy": float(max(np.bincount(truth[test])) / test.sum())},
-            "frozen": frozen,
-        },
-        "subgroup": subgroups(held[test], chosen[test], positive[test], threshold),
-        "validation": {
-            "accuracy": float((probabilities.argmax(1) == truth)[~test].mean()),
-            "temperature": temperature,
-        },
-    }
-    metrics["baseline"]["auc_gain"] = metrics["test"]["auc"] - frozen["auc"]
+    metrics = report(held, (probabilities, truth), operating, index, frozen, config)
     params.write_json("metrics.json", metrics)
     figures.draw(network, held[test], probabilities[test], truth[test], classes, index, config)
-    print(f"evaluate: accuracy {metrics['test']['accuracy']:.3f}, AUC {metrics['test']['auc']:.3f} -> metrics.json")
+    found = metrics["test"]
+    print(f"evaluate: accuracy {found['accuracy']:.3f}, AUC {found['auc']:.3f} -> metrics.json")
 
 
 if __name__ == "__main__":

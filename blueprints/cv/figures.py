@@ -33,19 +33,15 @@ def draw(
     positive, chosen = truth == index, probabilities[:, index]
     false_alarm, caught, _ = roc_curve(positive, chosen)
     precision, recall, _ = precision_recall_curve(positive, chosen)
-    curves = {
-        "roc": pd.DataFrame({"false_positive_rate": false_alarm, "recall": caught}),
-        "precision_recall": pd.DataFrame({"recall": recall, "precision": precision}),
-        "calibration": pd.DataFrame(scoring.calibration(chosen, positive, config.calibration_bins)[1]),
-        "confusion": pd.DataFrame(
-            {
-                "actual": [classes[i] for i in truth],
-                "predicted": [classes[i] for i in probabilities.argmax(1)],
-            }
-        ),
+    names = np.array(classes)
+    curves: dict[str, Any] = {
+        "roc": {"false_positive_rate": false_alarm, "recall": caught},
+        "precision_recall": {"recall": recall, "precision": precision},
+        "calibration": scoring.calibration(chosen, positive, config.calibration_bins)[1],
+        "confusion": {"actual": names[truth], "predicted": names[probabilities.argmax(1)]},
     }
-    for name, table in curves.items():
-        table.to_csv(PLOTS / f"{name}.csv", index=False, float_format="%.5g")
+    for name, columns in curves.items():
+        pd.DataFrame(columns).to_csv(PLOTS / f"{name}.csv", index=False, float_format="%.5g")
     own = probabilities[np.arange(len(truth)), truth]
     worst = np.argsort(own, kind="stable")[: config.mistakes_shown]
     mistakes(network, test.iloc[worst], truth[worst], probabilities[worst], classes, index)
@@ -59,25 +55,25 @@ def mistakes(
     classes: list[str],
     index: int,
 ) -> None:
-    """mistakes.png: above the picture, its label and what was said; below where the positive class was seen."""
-    pixels = torch.from_numpy(np.load(PREPARED / "images.npy", mmap_mode="r")[rows.index.to_numpy()])
-    heat = heatmap.grad_cam(network, normalise(pixels), index).numpy()
+    """mistakes.png: each picture with its label and what was said, below it the heat map."""
+    pixels = np.load(PREPARED / "images.npy", mmap_mode="r")[rows.index.to_numpy()]
+    heat = heatmap.grad_cam(network, normalise(torch.from_numpy(pixels)), index).numpy()
     columns = max(1, min(6, len(rows)))
     lines = -(-len(rows) // columns)
-    figure, axes = plt.subplots(2 * lines, columns, figsize=(2.2 * columns, 4.6 * lines), squeeze=False)
+    size = (2.2 * columns, 4.6 * lines)
+    figure, axes = plt.subplots(2 * lines, columns, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for i in range(len(rows)):
-        line, column = 2 * (i // columns), i % columns
-        picture = pixels[i].permute(1, 2, 0).expand(-1, -1, 3).numpy()
+    for i, image in enumerate(pixels):
+        above, below = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
+        picture = np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))
         said = int(probabilities[i].argmax())
-        axes[line, column].imshow(picture)
-        axes[line, column].set_title(
-            f"{classes[truth[i]]}\nsaid {classes[said]} {probabilities[i, said]:.2f}", fontsize=8
-        )
+        title = f"{classes[truth[i]]}\nsaid {classes[said]} {probabilities[i, said]:.2f}"
+        above.imshow(picture)
+        above.set_title(title, fontsize=8)
         extent = (0, picture.shape[1], picture.shape[0], 0)
-        axes[line + 1, column].imshow(picture, extent=extent)
-        axes[line + 1, column].imshow(heat[i], cmap="inferno", alpha=0.5, extent=extent, interpolation="bilinear")
+        below.imshow(picture, extent=extent)
+        below.imshow(heat[i], "inferno", alpha=0.5, extent=extent, interpolation="bilinear")
     figure.tight_layout()
     figure.savefig(PLOTS / "mistakes.png", dpi=80, metadata={"Software": None})
     plt.close(figure)

@@ -1,41 +1,45 @@
 """Stage `prepare`: split without leakage, resize once -> data/prepared/, reports/reference.json."""
 
+import shutil
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+import manifest
 import monitor
 import numpy as np
 import pandas as pd
+import torch
 from model import resize
-from predictor import decode
+from parallel import in_order
+from pydantic import Field, PositiveInt
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm import tqdm
 
 from shared import params
 
-RAW, CHECKED, PREPARED = Path("data/raw"), Path("data/checked.csv"), Path("data/prepared")
+CHECKED, PREPARED = Path("data/checked.csv"), Path("data/prepared")
+SAMPLES = ["image", "path", "label", "probability", "subgroup", "split", "sha256"]
+Share = Annotated[float, Field(gt=0, le=0.5)]
 
 
 class PrepareParams(params.Params):
-    image_size: int
-    test_share: float
-    validation_share: float
+    image_size: PositiveInt
+    test_share: Share
+    validation_share: Share
     seed: int
 
 
-def held_out(table: pd.DataFrame, groups: np.ndarray, strata: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """[n] True for about `share` of the rows; whole groups, every stratum in the same proportion.
+def held_out(groups: np.ndarray, strata: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """[m] positions of about `share` of the rows: one fold of a grouped, stratified split.
 
-    The folds of a grouped, stratified split are taken until the share is reached.
+    Groups stay whole, and every stratum gives the same proportion.
     """
-    folds = max(2, round(1 / share)) if share >= 0.1 else round(1 / share)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    chosen = np.zeros(len(table), bool)
-    chosen[next(splitter.split(table, strata, groups))[1]] = True
-    return chosen
+    splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
+    return np.asarray(next(splitter.split(strata, strata, groups))[1])
 
 
 def split(table: pd.DataFrame, config: PrepareParams) -> pd.Series:
-    """train, validation or test for each row: the `split` column where it is filled, else drawn.
+    """train, validation or test for each row: as column `split` says, the rest drawn.
 
     Twins and rows of one `group` stay together; strata are label, probability and subgroup.
     Raises SystemExit when a group ends up in two splits.
@@ -44,19 +48,18 @@ def split(table: pd.DataFrame, config: PrepareParams) -> pd.Series:
     strata = table[["label", "probability", "subgroup"]].astype(str).agg("|".join, axis=1)
     common = strata.map(strata.value_counts()) >= 10
     strata = strata.where(common, table["label"]).to_numpy()
-    result = table["split"].where(table["split"] != "", "train").to_numpy(dtype=object)
-    if (table["split"] == "").all():
-        test = held_out(table, groups, strata, config.test_share, config.seed)
-        rest = np.flatnonzero(~test)
-        validation = held_out(table.iloc[rest], groups[rest], strata[rest], config.validation_share, config.seed)
-        result[test] = "test"
-        result[rest[validation]] = "validation"
-    crossing = pd.Series(result).groupby(groups).nunique().max()
-    absent = {"train", "validation", "test"} - set(result)
-    if crossing > 1 or absent:
-        raise SystemExit(
-            f"prepare: {'a group lies in two splits' if crossing > 1 else f'no rows for {sorted(absent)}'}"
-        )
+    result = table["split"].to_numpy(dtype=object, copy=True)
+    for name, share in (("test", config.test_share), ("validation", config.validation_share)):
+        free = np.flatnonzero(result == "")
+        if name not in result and len(free):
+            result[free[held_out(groups[free], strata[free], share, config.seed)]] = name
+    result[result == ""] = "train"
+    crossing = pd.Series(result).groupby(groups).transform("nunique").to_numpy() > 1
+    if crossing.any():
+        raise SystemExit(f"prepare: a group lies in two splits: {table['path'][crossing].iloc[0]}")
+    absent = sorted({"train", "validation", "test"} - set(result))
+    if absent:
+        raise SystemExit(f"prepare: no rows for {absent}; images or groups are too few")
     return pd.Series(result, table.index)
 
 
@@ -76,41 +79,39 @@ def connected(table: pd.DataFrame) -> np.ndarray:
     return pd.factorize(names.map(root))[0]
 
 
+def resized(image: str, size: int, channels: int) -> np.ndarray:
+    """uint8 [channels, size, size] of an ingested image; its channels are resized on their own."""
+    pixels = manifest.picture(image)[None, :, :, :channels].copy()  # torch wants to own them
+    return resize(pixels, size)[0].numpy().astype(np.uint8)
+
+
 def write_images(table: pd.DataFrame, size: int, path: Path) -> None:
-    """uint8 [n, channels, size, size] as .npy, row by row, so that any number of images fits in memory.
+    """uint8 [n, channels, size, size] as .npy, row by row: any number of images fits in memory.
 
     One channel when every image is gray, else three.
     """
     channels = 1 if table["gray"].all() else 3
-    with params.atomic(path) as draft:
-        images = np.lib.format.open_memmap(draft, "w+", np.uint8, (len(table), channels, size, size))
-        for i, name in enumerate(tqdm(table["image"], desc="prepare", unit="image")):
-            pixels = decode((RAW / "images" / name).read_bytes(), max_megapixels=float("inf"))
-            images[i] = resize(pixels[None], size)[0, :channels]
-        images.flush()
+    torch.set_num_threads(1)  # an image on each core beats all cores on one image
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (len(table), channels, size, size)}
+    rows = in_order(
+        partial(resized, size=size, channels=channels), table["image"].tolist(), "prepare"
+    )
+    with params.atomic(path) as draft, draft.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, shape)
+        for row in rows:
+            file.write(row.tobytes())
 
 
 def main() -> None:
-    config = params.read("prepare", PrepareParams)
-    text = dict.fromkeys(["path", "label", "group", "subgroup", "split"], str)
-    table = pd.read_csv(CHECKED, dtype=text).fillna(dict.fromkeys(text, ""))
+    config = params.stage("prepare", PrepareParams)
+    table = manifest.read(CHECKED)
     table["split"] = split(table, config)
     table = table.sort_values(["split", "image"], kind="stable").reset_index(drop=True)
-    PREPARED.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(PREPARED, ignore_errors=True)  # a killed run may have left drafts
+    PREPARED.mkdir(parents=True)
     write_images(table, config.image_size, PREPARED / "images.npy")
     with params.atomic(PREPARED / "samples.csv") as draft:
-        columns = [
-            "image",
-            "path",
-            "label",
-            "probability",
-            "subgroup",
-            "split",
-            "sha256",
-            "brightness",
-            "contrast",
-        ]
-        table[columns].to_csv(draft, index=False)
+        table[[*SAMPLES, *monitor.FEATURES]].to_csv(draft, index=False)
     params.write_json("reports/reference.json", monitor.reference(table[table["split"] == "train"]))
     print(f"prepare: {table['split'].value_counts().to_dict()} -> {PREPARED}")
 

@@ -1,4 +1,4 @@
-"""What a classifier's numbers mean: temperature, threshold, scores, calibration error, intervals. Pure functions."""
+"""What a classifier's numbers mean: temperature, threshold, scores, calibration, intervals."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,11 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def best_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The divisor of the logits with the lowest log loss (Guo et al. 2017); truth: [n] class indices."""
+    """The divisor of the logits with the lowest log loss (Guo et al. 2017); truth [n] indices."""
 
     def loss(temperature: float) -> float:
-        return float(-np.log(softmax(logits, temperature)[np.arange(len(truth)), truth] + 1e-12).mean())
+        own = softmax(logits, temperature)[np.arange(len(truth)), truth]
+        return float(-np.log(own + 1e-12).mean())
 
     return float(minimize_scalar(loss, bounds=(0.25, 10), method="bounded").x)
 
@@ -37,26 +38,34 @@ def scores(decided: np.ndarray, positive: np.ndarray) -> dict[str, float]:
     return {"recall": float(recall), "precision": float(precision), "f1": float(f1)}
 
 
-def calibration(probability: np.ndarray, positive: np.ndarray, bins: int) -> tuple[float, list[dict[str, float]]]:
-    """Expected calibration error of the positive class, and per bin mean probability, share of positives, images."""
+def calibration(
+    probability: np.ndarray, positive: np.ndarray, bins: int
+) -> tuple[float, list[dict[str, float]]]:
+    """Expected calibration error of the positive class.
+
+    And per bin: mean probability, share of positives, images.
+    """
     index = np.minimum((probability * bins).astype(int), bins - 1)
     rows = []
     for i in np.unique(index):
         inside = index == i
         mean, share = float(probability[inside].mean()), float(positive[inside].mean())
         rows.append({"probability": mean, "share": share, "images": float(inside.sum())})
-    error = sum(abs(row["probability"] - row["share"]) * row["images"] for row in rows) / len(positive)
-    return float(error), rows
+    gaps = sum(abs(row["probability"] - row["share"]) * row["images"] for row in rows)
+    return float(gaps / len(positive)), rows
 
 
 def auc(positive: np.ndarray, probability: np.ndarray) -> float:
     """Area under the ROC curve; 0.5 where there is only one class to tell apart."""
-    return float(roc_auc_score(positive, probability)) if 0 < positive.sum() < len(positive) else 0.5
+    both = 0 < positive.sum() < len(positive)
+    return float(roc_auc_score(positive, probability)) if both else 0.5
 
 
-def interval(statistic: Callable[..., float], *arrays: np.ndarray, seed: int, rounds: int = 500) -> list[float]:
+def interval(
+    statistic: Callable[..., float], *arrays: np.ndarray, seed: int, rounds: int = 500
+) -> list[float]:
     """95 % bootstrap interval of a statistic over the images."""
     generator, n = np.random.default_rng(seed), len(arrays[0])
     draws = [generator.integers(0, n, n) for _ in range(rounds)]
-    low, high = np.quantile([statistic(*(array[draw] for array in arrays)) for draw in draws], [0.025, 0.975])
-    return [float(low), float(high)]
+    values = [statistic(*(array[draw] for array in arrays)) for draw in draws]
+    return [float(bound) for bound in np.quantile(values, [0.025, 0.975])]

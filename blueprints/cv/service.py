@@ -30,6 +30,7 @@ CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml")
 PREDICTOR = Predictor(FOLDER / "export", CONFIG.model)
 CHAIN = provenance.packaged(FOLDER)
 EXAMPLE = base64.b64encode((FOLDER / "export/example.png").read_bytes()).decode()
+SCHEMA = {"type": "string", "format": "byte", "example": EXAMPLE}
 
 
 def as_bytes(value: Any) -> Any:
@@ -45,13 +46,11 @@ def as_bytes(value: Any) -> Any:
 class Picture(BaseModel):
     """One image: base64 in JSON, or the file itself in a form."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"image": EXAMPLE, "heatmap": False}})
-    image: Annotated[
-        bytes,
-        BeforeValidator(as_bytes),
-        WithJsonSchema({"type": "string", "format": "byte", "example": EXAMPLE}),
-    ]
-    heatmap: bool = Field(default=False, description="also answer where the positive class was seen, as rows of 0..1")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"image": EXAMPLE, "heatmap": False}}
+    )
+    image: Annotated[bytes, BeforeValidator(as_bytes), WithJsonSchema(SCHEMA)]
+    heatmap: bool = Field(default=False, description="also a heat map, as rows of 0..1")
 
 
 app = serving.application("cell-inspection", CONFIG, CHAIN, truth=Literal[tuple(PREDICTOR.classes)])
@@ -59,7 +58,7 @@ app = serving.application("cell-inspection", CONFIG, CHAIN, truth=Literal[tuple(
 
 @app.post("/classify", openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
 async def classify(request: Request) -> JSONResponse:
-    """Is this part defective? Label, probability of the positive class, and the decision at the operating threshold."""
+    """Is this part defective? Label, probability, and the decision at the operating threshold."""
     picture = await serving.read(request, Picture, "image")
     if picture.heatmap and not PREDICTOR.has_heatmap:
         raise BadInput("heatmap", "this architecture has no exact heat map")
@@ -93,4 +92,6 @@ class CellInspection:
     """Mounts the app above; health checks, /metrics and the Swagger page are BentoML's."""
 
 
-CellInspection.add_asgi_middleware(guards.Guard, **serving.guard(CONFIG, {"multipart/form-data", *IMAGE_TYPES}))
+CellInspection.add_asgi_middleware(
+    guards.Guard, **serving.guard(CONFIG, {"multipart/form-data", *IMAGE_TYPES})
+)

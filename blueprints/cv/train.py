@@ -1,9 +1,11 @@
 """Stage `train`: data/prepared/ -> models/model.safetensors, model.json, history.csv.
 
-One process: python train.py. Several processes or GPUs: accelerate launch --num_processes 2 train.py
-A killed run goes on after its last whole epoch and ends with the same weights as an undisturbed one.
+python train.py                                           one process
+accelerate launch --multi_gpu --num_processes 2 train.py  several; on CPUs ACCELERATE_USE_CPU=true
+A killed run goes on after its last whole epoch and ends with the weights of an undisturbed one.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +16,17 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from dataset import PREPARED, Images, Order, augmentation, samples, soft_targets
-from model import build, freeze, normalise, save, start_weights
+from frozen import Maps, write_maps
+from model import build, normalise, save, split
+from pretrained import start_weights
 from sklearn.metrics import roc_auc_score
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from shared import objectives, params, tracking
 
-MODELS, CHECKPOINT = Path("models"), Path("checkpoint/epoch.safetensors")
+MODELS, CHECKPOINT = Path("models"), Path("checkpoint")
+EPOCH = CHECKPOINT / "epoch.safetensors"
 
 
 class TrainParams(params.Params):
@@ -29,6 +34,7 @@ class TrainParams(params.Params):
     weights: Literal["none", "packaged", "torchvision", "file"]
     weights_file: str | None
     frozen_blocks: int
+    views: int
     epochs: int
     patience: int
     batch_size: int
@@ -41,7 +47,7 @@ class TrainParams(params.Params):
     flips: bool
     turns: bool
     jitter: float
-    precision: Literal["no", "bf16", "fp16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     threads: int
     seed: int
 
@@ -51,31 +57,60 @@ def learning_rate(step: int, steps: int, config: TrainParams) -> float:
     warmup = max(1, round(config.warmup_share * steps))
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
-    return config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - warmup) / max(1, steps - warmup))))
+    angle = np.pi * (step - warmup) / max(1, steps - warmup)
+    return config.learning_rate * 0.5 * (1 + float(np.cos(angle)))
 
 
-def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def soft_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     """Mean over the batch of -sum(weight * target * log probability)."""
     return -(weights * targets * logits.float().log_softmax(1)).sum(1).mean()
 
 
-def channels_last(images: torch.Tensor) -> torch.Tensor:
-    """Normalised images in the memory layout of the network: a third faster on CPUs."""
-    return normalise(images).contiguous(memory_format=torch.channels_last)
-
-
-def balanced(targets: torch.Tensor) -> torch.Tensor:
-    """[classes] inverse frequency, mean one over the images."""
+def class_weights(targets: torch.Tensor, kind: str) -> torch.Tensor:
+    """[classes] ones, or for `balanced` the inverse frequency: mean one over the images."""
     share = targets.mean(0)
-    return 1 / (share * len(share))
+    return 1 / (share * len(share)) if kind == "balanced" else torch.ones_like(share)
+
+
+def inputs(batch: torch.Tensor) -> torch.Tensor:
+    """Pixels, normalised, or the maps of frozen blocks; in the layout that is fastest on CPUs."""
+    values = normalise(batch) if batch.dtype == torch.uint8 else batch.float()
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def datasets(
+    config: TrainParams,
+    frozen: torch.nn.Module,
+    table: pd.DataFrame,
+    targets: np.ndarray,
+    mark: str,
+) -> list[Dataset[Any]]:
+    """What is learned from and what is validated on: images, or the frozen blocks' maps of them."""
+    augment = augmentation(config.flips, config.turns, config.jitter)
+    found: list[Dataset[Any]] = []
+    for name, change, views in (("train", augment, config.views), ("validation", None, 1)):
+        chosen = (table["split"] == name).to_numpy()
+        images = Images(table[chosen], targets[chosen], change)
+        if config.frozen_blocks:
+            path = CHECKPOINT / f"{name}-{mark[:16]}.npy"
+            write_maps(frozen, images, views, config.seed, path)
+            found.append(Maps(path, images.targets))
+        else:
+            found.append(images)
+    return found
 
 
 @torch.no_grad()
-def validate(network: Any, loader: Any, accelerator: Accelerator, positive: int) -> dict[str, float]:
+def validate(
+    network: Any, loader: Any, accelerator: Accelerator, positive: int
+) -> dict[str, float]:
     """Loss, accuracy and AUC of the positive class on the validation split, over all processes."""
     network.eval()
     pairs = [
-        accelerator.gather_for_metrics((network(channels_last(images)).float(), truth)) for images, truth in loader
+        accelerator.gather_for_metrics((network(inputs(images)).float(), truth))
+        for images, truth in loader
     ]
     logits, targets = (torch.cat(part).cpu() for part in zip(*pairs, strict=True))
     truth, probability = targets.argmax(1), logits.softmax(1)[:, positive]
@@ -91,90 +126,93 @@ def best_epoch(history: list[dict[str, float]]) -> int:
     return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
 
 
-def fit(config: TrainParams, positive: str, accelerator: Accelerator) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+def learn(
+    accelerator: Accelerator, parts: Any, rates: list[float], weights: torch.Tensor, title: str
+) -> float:
+    """One epoch with a learning rate per batch; gives the mean loss."""
+    network, optimizer, loader = parts
+    network.train()
+    losses = []
+    bar = tqdm(loader, desc=title, unit="batch", disable=not accelerator.is_main_process)
+    for rate, (batch, truth) in zip(rates, bar, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = soft_cross_entropy(network(inputs(batch)), truth, weights)
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+    return float(accelerator.reduce(torch.stack(losses).mean(), "mean"))
+
+
+def fit(
+    config: TrainParams, positive: str, accelerator: Accelerator
+) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
     """The whole training: gives the weights of the best epoch and one row per epoch."""
     torch.manual_seed(config.seed)
-    table = samples("train", "validation")
+    table, main = samples("train", "validation"), accelerator.is_main_process
     classes = sorted(table["label"].unique())
     targets = soft_targets(table, classes, positive, config.soft_labels)
     network = build(config.architecture, len(classes), config.dropout)
-    network = start_weights(network, config.architecture, config.weights, config.weights_file)
-    frozen = freeze(network, config.frozen_blocks)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learned = [value for value in network.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(learned, weight_decay=config.weight_decay)
-    learn, hold = ((table["split"] == name).to_numpy() for name in ("train", "validation"))
-    order = Order(int(learn.sum()), config.seed)
-    images = Images(table[learn], targets[learn], augmentation(config.flips, config.turns, config.jitter))
-    loader = DataLoader(images, config.batch_size, sampler=order, drop_last=True)
-    holding = DataLoader(Images(table[hold], targets[hold]), config.batch_size)
-    weights = balanced(images.targets) if config.class_weights == "balanced" else torch.ones(len(classes))
-    mark = checkpoint.fingerprint(config.model_dump_json(), PREPARED / "samples.csv", PREPARED / "images.npy")
-    history, best = checkpoint.read(CHECKPOINT, network, optimizer, mark) or ([], {})
-    run_id = tracking.start(objectives.load().name) if accelerator.is_main_process else None
-    prepared = accelerator.prepare(network, optimizer, loader, holding)
-    weights = weights.to(accelerator.device)
-    steps = config.epochs * len(prepared[2])
+    start_weights(network, config.architecture, config.weights, config.weights_file)
+    frozen, learned = split(network, config.frozen_blocks)
+    learned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    mark = checkpoint.fingerprint(config.model_dump_json(), PREPARED)
+    with accelerator.main_process_first():
+        learning, holding = datasets(config, frozen, table, targets, mark)
+    optimizer = torch.optim.AdamW(learned.parameters(), weight_decay=config.weight_decay)
+    history, best = checkpoint.read(EPOCH, learned, optimizer, mark) or ([], {})
+    run_id = tracking.start(objectives.load().name) if main else None
+    order = Order(len(learning), config.seed)
+    loaders = (
+        DataLoader(learning, config.batch_size, sampler=order, drop_last=True),
+        DataLoader(holding, config.batch_size),
+    )
+    *parts, held = accelerator.prepare(learned, optimizer, *loaders)
+    steps = config.epochs * len(parts[2])
+    rates = [learning_rate(step, steps, config) for step in range(steps)]
+    weights = class_weights(learning.targets, config.class_weights).to(accelerator.device)
     for epoch in range(len(history), config.epochs):
         if history and epoch - best_epoch(history) > config.patience:
             break
         order.epoch = epoch
         torch.manual_seed((config.seed + 1) * 100_000 + epoch * 100 + accelerator.process_index)
-        prepared[0].train()
-        for module in frozen:
-            module.eval()
-        losses = []
-        bar = tqdm(
-            prepared[2],
-            desc=f"epoch {epoch + 1}/{config.epochs}",
-            disable=not accelerator.is_main_process,
-        )
-        for step, (pixels, truth) in enumerate(bar, epoch * len(prepared[2])):
-            for group in prepared[1].param_groups:
-                group["lr"] = learning_rate(step, steps, config)
-            loss = soft_cross_entropy(prepared[0](channels_last(pixels)), truth, weights)
-            accelerator.backward(loss)
-            prepared[1].step()
-            prepared[1].zero_grad()
-            losses.append(loss.detach())
-        mean = float(accelerator.reduce(torch.stack(losses).mean(), "mean"))
-        history.append(
-            {
-                "train_loss": mean,
-                **validate(prepared[0], prepared[3], accelerator, classes.index(positive)),
-            }
-        )
+        rate = rates[epoch * len(parts[2]) :][: len(parts[2])]
+        loss = learn(accelerator, parts, rate, weights, f"epoch {epoch + 1}/{config.epochs}")
+        scores = validate(parts[0], held, accelerator, classes.index(positive))
+        history.append({"train_loss": loss, **scores})
         if best_epoch(history) == epoch:
-            best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        if accelerator.is_main_process:
-            checkpoint.write(CHECKPOINT, network, best, optimizer, {"fingerprint": mark, "history": history})
+            best = {name: value.clone() for name, value in learned.state_dict().items()}
+        if main:
+            state = {"fingerprint": mark, "history": history}
+            checkpoint.write(EPOCH, learned, best, optimizer, state)
             run_id = tracking.epoch(run_id, epoch, history[-1])
-    return best, pd.DataFrame(history).rename_axis("epoch")
+    return network.state_dict() | best, pd.DataFrame(history).rename_axis("epoch")
 
 
 def main() -> None:
-    config = params.read("train", TrainParams)
+    config = params.stage("train", TrainParams)
     positive = params.load_yaml("params.yaml")["ingest"]["positive"]
     if config.threads:
         torch.set_num_threads(config.threads)
-    split = DataLoaderConfiguration(split_batches=True)  # batch_size stays what it says with several processes
-    accelerator = Accelerator(mixed_precision=config.precision, dataloader_config=split)
+    halves = DataLoaderConfiguration(split_batches=True)  # batch_size counts all processes together
+    precision = "no" if config.precision == "fp32" else config.precision
+    accelerator = Accelerator(mixed_precision=precision, dataloader_config=halves)
     weights, history = fit(config, positive, accelerator)
     if accelerator.is_main_process:
-        table = samples()
+        shape = np.load(PREPARED / "images.npy", mmap_mode="r").shape
         meta = {
             "architecture": config.architecture,
-            "classes": sorted(table["label"].unique()),
+            "classes": sorted(samples()["label"].unique()),
             "positive": positive,
+            "image_size": shape[-1],
+            "channels": shape[1],
         }
-        save(
-            weights,
-            meta | {"image_size": int(np.load(PREPARED / "images.npy", mmap_mode="r").shape[-1])},
-            MODELS,
-        )
+        save(weights, meta, MODELS)
         history.to_csv(MODELS / "history.csv", float_format="%.6g")
-        CHECKPOINT.unlink(missing_ok=True)
-        print(f"train: best epoch {best_epoch(history.to_dict('records')) + 1} of {len(history)} -> {MODELS}")
+        shutil.rmtree(CHECKPOINT)
+        best = best_epoch(history.to_dict("records")) + 1
+        print(f"train: best epoch {best} of {len(history)} -> {MODELS}")
 
 
 if __name__ == "__main__":

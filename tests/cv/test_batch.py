@@ -1,12 +1,16 @@
-"""Batch scoring with a small real ONNX model: unreadable files, resume after a kill."""
+"""Batch scoring with a small real ONNX model: bad files, resume after a kill, bad targets."""
 
 import json
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import batch
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
@@ -81,32 +85,126 @@ def test_a_killed_run_goes_on_and_scores_a_torn_line_again(
     predictor: Predictor, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = tmp_path / "scores.csv"
-    batch.run(pictures, result, predictor, threads=1)
+    batch.run(pictures, result, predictor, threads=1, mark="m")
     whole = result.read_bytes()
-    rows = [json.dumps(batch.score(predictor, path)) for path in sorted(pictures.iterdir())[:2]]
+    rows = [
+        json.dumps(batch.score(str(path), predictor)) for path in sorted(pictures.iterdir())[:2]
+    ]
     journal = tmp_path / "scores.csv.journal"
-    journal.write_text(rows[0] + "\n" + rows[1][:-9])
     scored: list[str] = []
     score = batch.score
     monkeypatch.setattr(
-        batch, "score", lambda found, path: scored.append(path.name) or score(found, path)
+        batch, "score", lambda path, predictor: scored.append(path) or score(path, predictor)
     )
+    journal.write_text("\n".join([json.dumps({"model": "m"}), rows[0], rows[1][:-9]]))
+    batch.run(pictures, result, predictor, threads=1, mark="m")
+    assert [Path(path).name for path in scored] == ["1.png", "2.png", "3.png"]
+    assert result.read_bytes() == whole and not journal.exists()
+
+
+def test_what_another_model_scored_is_not_taken_over(
+    predictor: Predictor, pictures: Path, tmp_path: Path
+) -> None:
+    result = tmp_path / "scores.csv"
+    row = {"path": str(pictures / "0.png"), "label": "bright", "probability": 9.0}
+    lines = [json.dumps({"model": "old"}), json.dumps(row)]
+    (tmp_path / "scores.csv.journal").write_text("\n".join(lines))
+    assert batch.run(pictures, result, predictor, threads=1, mark="new")["probability"][0] == 0
+
+
+def test_an_older_result_stays_until_the_new_one_is_complete(
+    predictor: Predictor, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = tmp_path / "scores.csv"
+    result.write_text("older")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(pd.DataFrame, "to_csv", full)
+        batch.run(pictures, result, predictor, threads=1)
+    assert result.read_text() == "older"
+    assert sorted(path.suffix for path in tmp_path.glob("*scores*")) == [".csv", ".journal"]
     batch.run(pictures, result, predictor, threads=1)
-    assert (
-        scored == ["1.png", "2.png", "3.png"]
-        and result.read_bytes() == whole
-        and not journal.exists()
-    )
+    assert len(pd.read_csv(result)) == 4
+
+
+def test_a_result_among_the_images_is_no_image(predictor: Predictor, pictures: Path) -> None:
+    (pictures / ".hidden").mkdir()
+    (pictures / ".hidden/x.png").write_bytes(b"")
+    for _ in range(2):
+        table = batch.run(pictures, pictures / "scores.csv", predictor, threads=1)
+        assert [Path(path).name for path in table["path"]] == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_columns_have_the_same_types_whatever_the_images_are(
+    predictor: Predictor, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/x.png").write_bytes(b"")
+    (tmp_path / "none").mkdir()
+    schemas = []
+    for folder in (pictures, tmp_path / "bad", tmp_path / "none"):
+        batch.run(folder, tmp_path / "scores.parquet", predictor, threads=1)
+        schemas.append(pyarrow.parquet.read_schema(tmp_path / "scores.parquet"))
+    assert schemas[0].equals(schemas[1]) and schemas[1].equals(schemas[2])
+
+
+def test_names_that_are_no_text_do_not_stop_the_run_at_its_end(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    Path(os.fsdecode(bytes(folder) + b"/\xff.png")).write_bytes(b"")
+    for suffix in ("parquet", "csv"):
+        table = batch.run(folder, tmp_path / f"scores.{suffix}", predictor, threads=1)
+        assert table["path"][0].endswith("?.png")
 
 
 def test_a_csv_of_paths_is_read_and_a_wrong_one_refused(
     predictor: Predictor, pictures: Path, tmp_path: Path
 ) -> None:
-    (pictures / "list.csv").write_text("path\n2.png\nnot there.png\n")
-    table = batch.run(pictures / "list.csv", tmp_path / "scores.csv", predictor, threads=1)
-    assert table["label"][0] == "bright" and "No such file" in table["error"][1]
-    (pictures / "list.csv").write_text("file\n2.png\n")
+    listed = pictures / "list.csv"
+    listed.write_text("path\n2.png\nnot there.png\n2.png\n\n.\n")
+    table = batch.run(listed, tmp_path / "scores.csv", predictor, threads=1)
+    assert table["label"].tolist()[::2] == ["bright", "bright"] and "No such" in table["error"][1]
+    assert "is a folder" in table["error"][3]
+    listed.write_text("file\n2.png\n")
     with pytest.raises(SystemExit, match="no column 'path'; found file"):
-        batch.sources(pictures / "list.csv")
-    with pytest.raises(SystemExit, match=r"must end in \.parquet or \.csv"):
-        batch.run(pictures, tmp_path / "scores.txt", predictor, threads=1)
+        batch.sources(listed)
+    for content in (b"", "path\nü.png\n".encode("latin-1")):
+        listed.write_bytes(content)
+        with pytest.raises(SystemExit, match="not a UTF-8 CSV"):
+            batch.sources(listed)
+    for wrong in (tmp_path / "scores.txt", tmp_path):
+        with pytest.raises(SystemExit, match=r"must be a file that ends in \.parquet or \.csv"):
+            batch.run(pictures, wrong, predictor, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--help"], "goes on where it was"),
+        (["--threads", "0"], "--threads: at least 1"),
+        (["--model", "other.onnx"], "other.onnx is not there; run dvc repro"),
+        ([], "File exists; when it is mended, the same command goes on"),
+    ],
+)
+def test_the_command_explains_itself_and_its_errors(
+    predictor: Predictor,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(batch, "EXPORT", tmp_path / "export")
+    target = str(pictures / "0.png/scores.csv")  # below a file nothing can be written
+    command = ["batch.py", str(pictures), target, "--model", "m.onnx", *arguments]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        batch.main()
+    said = capsys.readouterr()
+    assert message in f"{said.out}{said.err}{stopped.value}"

@@ -6,9 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from deployed import Deployed, Trained
 from export import to_onnx
-from heatmap import Deployed
-from model import build, freeze, load, normalise, resize, save, start_weights
+from model import build, load, normalise, resize, save, split
+from pretrained import start_weights
 
 
 @pytest.mark.parametrize(
@@ -48,31 +49,41 @@ def test_what_does_not_exist_is_named() -> None:
         start_weights(build("resnet18", 2), "resnet18", "packaged")
 
 
-def test_frozen_blocks_do_not_learn() -> None:
-    network = build("squeezenet1_1", 2)
-    freeze(network, 4)
-    assert not any(value.requires_grad for value in network.features[3].parameters())
-    assert all(value.requires_grad for value in network.features[4].parameters())
+@pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0", "densenet121"])
+def test_frozen_and_learned_parts_together_are_the_network(architecture: str) -> None:
+    network = build(architecture, 2).eval()
+    frozen, learned = split(network, 4)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(learned.eval()(frozen(images)), network(images))
+    assert set(learned.state_dict()) < set(network.state_dict()), "names are kept"
 
 
+def test_an_architecture_without_blocks_cannot_be_frozen() -> None:
+    with pytest.raises(SystemExit, match=r"train\.frozen_blocks"):
+        split(build("resnet18", 2), 4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0"])
 def test_the_exported_graph_says_what_torch_says_at_any_size(
-    architecture: str, tmp_path: Path
+    architecture: str, channels: int, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    deployed = Deployed(build(architecture, 2).eval(), 96, temperature=1.5, positive=0).eval()
-    to_onnx(deployed, tmp_path / "m.onnx")
-    session = onnxruntime.InferenceSession(
-        str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"]
-    )
+    network = build(architecture, 2).eval()
+    trained = Trained(network, 96, temperature=1.5)
+    to_onnx(Deployed(network, 96, channels, 1.5, positive=0), tmp_path / "m.onnx")
+    path, providers = str(tmp_path / "m.onnx"), ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(path, providers=providers)
     generator = np.random.default_rng(0)
-    for shape in ((1, 96, 96, 3), (3, 200, 150, 3), (1, 40, 300, 3)):
+    for n, height, width in ((1, 96, 96), (3, 200, 150), (1, 40, 300)):
+        shape = (n, height, width, channels)
         pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+        pixels = np.broadcast_to(pixels, (n, height, width, 3)).copy()
         with torch.no_grad():
-            expected = deployed(torch.from_numpy(pixels))[0].numpy()
-        np.testing.assert_allclose(
-            session.run(["probabilities"], {"images": pixels})[0], expected, atol=1e-3
-        )
+            expected = trained(torch.from_numpy(pixels)).numpy()
+        found = session.run(["probabilities"], {"images": pixels})[0]
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_resizing_and_normalising_keep_shape_and_range() -> None:

@@ -1,8 +1,15 @@
-"""No image, group or twin is in two splits, and every stratum is in each."""
+"""No image, group or twin is in two splits, each stratum is in all; pixels are the graph's."""
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
+import prepare
 import pytest
+from model import resize
+from PIL import Image
 from prepare import PrepareParams, split
+from pydantic import ValidationError
 
 CONFIG = PrepareParams(image_size=64, test_share=0.25, validation_share=0.15, seed=0)
 
@@ -10,6 +17,7 @@ CONFIG = PrepareParams(image_size=64, test_share=0.25, validation_share=0.15, se
 def table(rows: int = 400) -> pd.DataFrame:
     return pd.DataFrame(
         {
+            "path": [f"x/{i}.png" for i in range(rows)],
             "label": ["bad", "good", "good", "good"] * (rows // 4),
             "probability": [1.0, 0.0, 0.0, 1 / 3] * (rows // 4),
             "subgroup": ["mono"] * (rows // 2) + ["poly"] * (rows // 2),
@@ -26,13 +34,8 @@ def test_the_shares_and_strata_are_kept() -> None:
     assert drawn.value_counts(normalize=True).to_dict() == pytest.approx(
         {"test": 0.25, "validation": 0.107, "train": 0.643}, abs=0.03
     )
-    share = (
-        given.assign(drawn=drawn)
-        .groupby("drawn")["label"]
-        .value_counts(normalize=True)
-        .unstack()["bad"]
-    )
-    assert share.to_numpy() == pytest.approx([0.25] * 3, abs=0.03)
+    bad = (given["label"] == "bad").groupby(drawn).mean()
+    assert bad.to_numpy() == pytest.approx([0.25] * 3, abs=0.03)
     assert split(given, CONFIG).equals(drawn), "the seed decides"
 
 
@@ -46,7 +49,39 @@ def test_groups_and_twins_stay_together() -> None:
 def test_a_given_split_is_kept_and_checked() -> None:
     given = table(8).assign(split=["train"] * 4 + ["validation"] * 2 + ["test"] * 2)
     assert split(given, CONFIG).tolist() == given["split"].tolist()
-    with pytest.raises(SystemExit, match="a group lies in two splits"):
+    with pytest.raises(SystemExit, match=r"a group lies in two splits: x/0\.png"):
         split(given.assign(group="one part"), CONFIG)
     with pytest.raises(SystemExit, match="no rows for \\['test'\\]"):
         split(given.assign(split=["train"] * 6 + ["validation"] * 2), CONFIG)
+
+
+def test_what_a_given_split_leaves_open_is_drawn() -> None:
+    given = table()
+    given.loc[given.index % 5 == 0, "split"] = "test"
+    drawn = split(given, CONFIG)
+    assert (drawn[given["split"] == "test"] == "test").all() and (drawn == "test").sum() == 80
+    assert 0.1 < (drawn == "validation").mean() < 0.2 and (drawn == "train").any()
+
+
+@pytest.mark.parametrize(("key", "value"), [("test_share", 0), ("validation_share", 0.9)])
+def test_shares_that_make_no_sense_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        PrepareParams(**(CONFIG.model_dump() | {key: value}))
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_pixels_are_those_of_the_whole_picture_resized_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gray: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data/raw/images").mkdir(parents=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 90, 70, 3), dtype=np.uint8)
+    if gray:
+        pictures[:] = pictures[..., :1]
+    names = [f"{i:06d}.png" for i in range(20)]
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture).save(f"data/raw/images/{name}")
+    prepare.write_images(pd.DataFrame({"image": names, "gray": gray}), 32, Path("x.npy"))
+    written = np.load("x.npy", mmap_mode="r")
+    assert written.dtype == np.uint8 and written.shape == (20, 1 if gray else 3, 32, 32)
+    assert (written == resize(pictures, 32).numpy()[:, : written.shape[1]]).all()

@@ -1,21 +1,20 @@
+"""Numbers against the textbook."""
+
 import numpy as np
 import pytest
 import scoring
 
 
 def test_the_threshold_reaches_the_recall_and_no_more_than_needed() -> None:
-    probability, positive = (
-        np.array([0.9, 0.8, 0.4, 0.3, 0.7]),
-        np.array([True, True, True, True, False]),
-    )
+    probability = np.array([0.9, 0.8, 0.4, 0.3, 0.7])
+    positive = np.array([True, True, True, True, False])
     assert scoring.highest_threshold(probability, positive, 0.75) == 0.4
     assert scoring.highest_threshold(probability, positive, 1.0) == 0.3
 
 
 def test_scores_are_the_textbooks() -> None:
-    found = scoring.scores(
-        np.array([True, True, False, False]), np.array([True, False, True, False])
-    )
+    decided, positive = np.array([True, True, False, False]), np.array([True, False, True, False])
+    found = scoring.scores(decided, positive)
     assert found == {"recall": 0.5, "precision": 0.5, "f1": 0.5}
     assert scoring.scores(np.zeros(2, bool), np.ones(2, bool))["f1"] == 0.0
 
@@ -26,9 +25,8 @@ def test_temperature_cools_overconfident_logits() -> None:
 
 
 def test_calibration_error_is_the_mean_gap() -> None:
-    error, rows = scoring.calibration(
-        np.array([0.9, 0.9, 0.1, 0.1]), np.array([1, 0, 0, 0], bool), 10
-    )
+    probability, positive = np.array([0.9, 0.9, 0.1, 0.1]), np.array([1, 0, 0, 0], bool)
+    error, rows = scoring.calibration(probability, positive, 10)
     assert error == pytest.approx(0.25) and len(rows) == 2
 
 

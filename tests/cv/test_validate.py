@@ -1,11 +1,14 @@
 """Data that must not be learnt from: shuffled labels, twins, leaks between splits. Goal P5."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+import manifest as images
 import numpy as np
 import pandas as pd
 import pytest
+import twins
 import validate
 from ingest import inspect
 from PIL import Image, ImageDraw
@@ -52,17 +55,18 @@ def copy_row(manifest: pd.DataFrame, row: int, **changed: Any) -> pd.DataFrame:
     )
 
 
+def examine(manifest: pd.DataFrame, **limits: Any) -> tuple[dict[str, Any], pd.DataFrame]:
+    return validate.examine(manifest, validate.ValidateParams(**(LIMITS | limits)), "bad")
+
+
 def stops(manifest: pd.DataFrame, **limits: Any) -> str:
-    report, _ = validate.examine(manifest, validate.ValidateParams(**(LIMITS | limits)), "bad")
-    return "; ".join(report["stops"])
+    return "; ".join(examine(manifest, **limits)[0]["stops"])
 
 
 def test_good_data_pass(manifest: pd.DataFrame) -> None:
-    report, usable = validate.examine(manifest, validate.ValidateParams(**LIMITS), "bad")
-    assert (
-        report["stops"] == [] and len(usable) == 80 and report["classes"] == {"bad": 40, "good": 40}
-    )
-    assert report["label_signal_auc"] > 0.9
+    report, usable = examine(manifest)
+    assert report["stops"] == [] and len(usable) == 80
+    assert report["classes"] == {"bad": 40, "good": 40} and report["label_signal_auc"] > 0.9
 
 
 def test_shuffled_labels_are_refused(manifest: pd.DataFrame) -> None:
@@ -73,19 +77,36 @@ def test_shuffled_labels_are_refused(manifest: pd.DataFrame) -> None:
 def test_flipped_labels_lead_the_list_of_doubts(manifest: pd.DataFrame) -> None:
     flipped = manifest.copy()
     flipped.loc[:7, "label"] = ["good", "bad"] * 4
-    report, _ = validate.examine(flipped, validate.ValidateParams(**LIMITS), "bad")
+    report, _ = examine(flipped)
     doubted = {row["path"] for row in report["doubtful_labels"][:12]}
     assert len(doubted & {f"x/{number}.png" for number in range(8)}) >= 6
 
 
 def test_a_copy_is_dropped_and_a_twin_stays_with_its_twin(manifest: pd.DataFrame) -> None:
-    report, usable = validate.examine(
-        copy_row(manifest, 4), validate.ValidateParams(**LIMITS), "bad"
-    )
+    report, usable = examine(copy_row(manifest, 4))
     assert report["exact_duplicates"] == 1 and len(usable) == 80
-    near = copy_row(manifest, 4, sha256="f" * 64)
-    report, usable = validate.examine(near, validate.ValidateParams(**LIMITS), "bad")
+    assert report["duplicates"][0]["of"] == "x/4.png" and usable["twins"].is_unique
+    report, usable = examine(copy_row(manifest, 4, sha256="f" * 64))
     assert report["near_duplicate_pairs"] == 1 and usable["twins"][4] == usable["twins"][80]
+    assert usable["twins"].nunique() == 80
+
+
+def test_near_hashes_are_found_and_chains_share_a_number() -> None:
+    hashes = [0, 0b111, 0b111_111 << 3, 0b111 | 0b111 << 253, 2**256 - 1]
+    table = pd.DataFrame({"perceptual_hash": [f"{value:064x}" for value in hashes]}, range(10, 15))
+    found = twins.pairs(table, 3)
+    assert found == [(11, 10, 3), (13, 11, 3)]
+    numbers = twins.groups(table.index, found)
+    assert numbers[10] == numbers[11] == numbers[13] and numbers.nunique() == 3
+    assert twins.pairs(table, 0) == [] and len(twins.pairs(table, 256)) == 10
+
+
+def test_thousands_of_copies_cost_neither_time_nor_a_long_report(manifest: pd.DataFrame) -> None:
+    begin = time.monotonic()
+    many = pd.concat([manifest, *[manifest.loc[[4]]] * 5000], ignore_index=True)
+    report, usable = examine(many)
+    assert report["exact_duplicates"] == len(report["duplicates"]) == 5000 and len(usable) == 80
+    assert time.monotonic() - begin < 20
 
 
 def test_test_rows_that_leaked_into_train_are_refused(manifest: pd.DataFrame) -> None:
@@ -100,19 +121,43 @@ def test_one_image_with_two_labels_is_dropped_and_counted(manifest: pd.DataFrame
     assert "label_conflict_share 0.025 above validate.max_label_conflicts" in stops(twice)
 
 
+def test_the_same_file_listed_with_two_labels_is_left_out(manifest: pd.DataFrame) -> None:
+    report, usable = examine(copy_row(manifest, 4, label="good"), max_label_conflicts=0.1)
+    assert report["stops"] == [] and len(usable) == 79
+    assert [row["label"] for row in report["label_conflicts"]] == ["bad", "good"]
+
+
 def test_rows_that_break_the_schema_are_listed_with_the_reason(manifest: pd.DataFrame) -> None:
     odd = manifest.copy()
     odd.loc[0, "width"], odd.loc[1, "label"], odd.loc[2, "probability"] = 8, " ", 1.5
-    report, usable = validate.examine(
-        odd, validate.ValidateParams(**LIMITS | {"max_problem_share": 0.1}), "bad"
-    )
+    odd.loc[3, "probability"], odd.loc[4, "split"] = -np.inf, "tset"
+    report, usable = examine(odd, max_problem_share=0.1)
     reasons = {row["path"]: row["problem"] for row in report["problems"]}
-    assert "side below validate.min_side 32" in reasons["x/0.png"]
-    assert (
-        "label is missing" in reasons["x/1.png"]
-        and "probability outside 0..1" in reasons["x/2.png"]
-    )
-    assert len(usable) == 77 and report["stops"] == []
+    assert reasons == {
+        "x/0.png": "width: side below validate.min_side 32",
+        "x/1.png": "label: label is missing",
+        "x/2.png": "probability: probability outside 0..1",
+        "x/3.png": "probability: probability outside 0..1",
+        "x/4.png": "split: unknown split",
+    }
+    assert len(usable) == 75 and report["stops"] == []
+    assert "problem_share 0.062 above validate.max_problem_share" in stops(odd)
+
+
+def test_sixteen_bit_pictures_have_a_signal_too(manifest: pd.DataFrame) -> None:
+    for name in manifest["image"]:
+        path = images.RAW / "images" / name
+        deep = np.asarray(Image.open(path)).astype(np.uint16) << 8
+        Image.fromarray(deep).save(path)
+    assert examine(manifest)[0]["label_signal_auc"] > 0.9
+
+
+def test_no_usable_image_at_all_is_reported(manifest: pd.DataFrame) -> None:
+    nothing = manifest.assign(problem="image: is empty")
+    report, usable = examine(nothing)
+    assert len(usable) == 0 and len(report["problems"]) == 80
+    assert report["stops"][0].startswith("fewer than two classes")
+    validate.params.write_json("report.json", report)
 
 
 def test_too_few_of_a_class_are_refused(manifest: pd.DataFrame) -> None:
