@@ -142,3 +142,24 @@ def test_twenty_kills_at_random_moments_change_nothing(
         kill(process)
     run(["dvc", "repro", "evaluate"], *app)
     assert results(app) == results(undisturbed)
+
+
+def test_a_stage_that_outlives_dvc_is_waited_for(undisturbed: App, tmp_path: Path) -> None:
+    """Only dvc is killed; its training holds still while the next one wants to begin."""
+    app = copy(undisturbed, tmp_path / "app", "train")
+    first = begin(app, "--single-item", "train")
+    wait_for(lambda: (app.folder / "checkpoint").exists() or first.poll() is not None)
+    (orphan,) = (child for child in first.children(recursive=True) if "train.py" in child.cmdline())
+    orphan.suspend()
+    first.kill()
+    first.wait()
+    second = begin(app, "--single-item", "train")
+    try:
+        waits = "train: waits for a process that still runs this stage"
+        wait_for(lambda: waits in said(app) or second.poll() is not None)
+        assert second.poll() is None, said(app)
+    finally:
+        orphan.resume()
+    assert second.wait(300) == 0, said(app)
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+    assert results(app) == results(undisturbed)
