@@ -1,6 +1,7 @@
-"""The vision blueprint in a stranger's hands: copied out, in its own environment, with other images, offline.
+"""The vision blueprint in a stranger's hands: copied out, with other images, offline.
 
-`app` is the copied folder, `reproduced` the same after `dvc repro`, `server` the Bento from its archive.
+`app` is the copied folder with an environment of its own, `reproduced` the same after `dvc repro`,
+`server` the Bento from its archive.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from shared import benchmark
 
 ROOT = Path(__file__).parent.parent
 SWITCHES = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "DVC_NO_ANALYTICS")
-# Python runs this file at the start of each process: every connection beyond this machine is noted and refused.
+# Python runs this at the start of each process: connections beyond this machine are noted, refused.
 OFFLINE = """
 import os, sys
 LOCAL = ("127.", "::1", "::ffff:127.", "localhost", "0.0.0.0")
@@ -33,7 +34,8 @@ def watch(event, arguments):
     if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
         host = str(arguments[1][0])
     elif event == "socket.getaddrinfo":
-        host = arguments[0] if isinstance(arguments[0], str) else (arguments[0] or b"localhost").decode()
+        host = arguments[0] or "localhost"
+        host = host if isinstance(host, str) else host.decode()
     else:
         return
     if host and not host.startswith(LOCAL) and host != os.uname().nodename:
@@ -66,7 +68,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
 
 
 def own_images(folder: Path) -> None:
-    """Handwritten noughts and ones of scikit-learn (real scans), a folder per class, two files of them broken."""
+    """Noughts and ones of scikit-learn (real scans), a folder per class, two files broken."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -76,16 +78,18 @@ def own_images(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((picture * 15).astype("uint8")).resize((48, 48)).save(path)
     (folder / "one/empty.png").write_bytes(b"")
-    (folder / "one/cut.png").write_bytes(next((folder / "one").glob("*[0-9].png")).read_bytes()[:100])
+    (folder / "one/cut.png").write_bytes(
+        next((folder / "one").glob("*[0-9].png")).read_bytes()[:100]
+    )
 
 
 def adapt(app: Path, images: Path) -> None:
-    """Other data, a small and short run, and thresholds of this folder's own: configuration alone."""
+    """Other data, a short run and thresholds of this folder's own, by configuration alone."""
     parameters = yaml.safe_load((app / "params.yaml").read_text())
     parameters["ingest"] |= {"source": str(images), "positive": "one"}
     parameters["prepare"] |= {"image_size": 64}
     parameters["validate"] |= {"near_duplicate_bits": 0}
-    parameters["train"] |= {"epochs": 1, "batch_size": 16}
+    parameters["train"] |= {"epochs": 1, "batch_size": 16, "views": 2}
     (app / "params.yaml").write_text(yaml.safe_dump(parameters))
     document = yaml.safe_load((app / "objectives.yaml").read_text())
     for objective in document["objectives"]:
@@ -100,12 +104,16 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     """Two `cp`, a real `pip install` in a fresh virtual environment, then no network."""
     base = tmp_path_factory.mktemp("copy")
     folder = base / "app"
-    tracked = run(["git", "ls-files", "blueprints/cv", "shared"], ROOT, dict(os.environ)).split()
-    for name in tracked:
+    ours = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in run([*ours, "blueprints/cv", "shared"], ROOT, dict(os.environ)).split():
         path = folder / name.removeprefix("blueprints/cv/")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, path)
-    keep = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV", *SWITCHES)}
+    keep = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONPATH", "VIRTUAL_ENV", *SWITCHES)
+    }
     environment = keep | {"BENTOML_HOME": str(base / "bentoml")}
     run([sys.executable, "-m", "venv", str(base / "venv")], base, environment)
     environment["PATH"] = f"{base / 'venv/bin'}:{environment['PATH']}"
@@ -117,7 +125,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     adapt(folder, base / "images")
     run(["git", "init", "-q"], folder, environment)
     run(["git", "add", "-A"], folder, environment)
-    run(["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "start"], folder, environment)
+    run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "start"],
+        folder,
+        environment,
+    )
     return App(folder, environment)
 
 
@@ -134,9 +146,17 @@ def serving(app: App, empty: Path, **variables: str) -> Iterator[Server]:
         archive.extractall(empty, filter="data")
     log = empty.parent / f"{empty.name}.log"
     port = benchmark.free_port()
-    command = [str(app.folder.parent / "venv/bin/bentoml"), "serve", str(empty), "--port", str(port)]
+    command = [
+        str(app.folder.parent / "venv/bin/bentoml"),
+        "serve",
+        str(empty),
+        "--port",
+        str(port),
+    ]
     url = f"http://127.0.0.1:{port}"
-    with benchmark.running(command, url + "/readyz", log, cwd=empty, env=app.environment | variables) as process:
+    with benchmark.running(
+        command, url + "/readyz", log, cwd=empty, env=app.environment | variables
+    ) as process:
         yield Server(url, psutil.Process(process.pid), log)
 
 

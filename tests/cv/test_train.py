@@ -13,11 +13,8 @@ import prepare
 import pytest
 import yaml
 
-<<<<<<< HEAD
-=======
 pytestmark = pytest.mark.pipeline
 
->>>>>>> parent of 93c391d (Leave out tests that need the reworked blueprint)
 CV = Path(__file__).parents[2] / "blueprints/cv"
 # Python runs this file at the start of each process: those of a group leave their number.
 NOTE = """
@@ -60,11 +57,7 @@ def prepared(folder: Path, **changed: Any) -> dict[str, str]:
         "PYTHONPATH": f"{folder}:{CV}",
         "RANKS": str(folder / "ranks"),
         "ACCELERATE_USE_CPU": "true",
-<<<<<<< HEAD
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-=======
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder.parent}/mlflow.db",
->>>>>>> parent of 93c391d (Leave out tests that need the reworked blueprint)
     }
 
 
