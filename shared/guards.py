@@ -57,10 +57,14 @@ class Guard:
         self.max_concurrency, self.body_timeout_s, self.active = max_concurrency, body_timeout_s, 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in HEALTH:
+        if scope["type"] == "lifespan" or scope.get("path") in HEALTH:
             await self.app(scope, receive, send)
             return
         request_id = new_request_id(self.secret)
+        if scope["type"] == "websocket":  # closed before it is accepted, the server answers 403
+            await send({"type": "websocket.close", "code": 1008, "reason": "not served here"})
+            log_line(scope, request_id, {"status": 403, "error": "websocket: not served here"}, 0)
+            return
         scope.setdefault("state", {})["request_id"] = request_id
         begin = time.perf_counter()
         sent: dict[str, Any] = {"status": 0, "error": None}
@@ -191,7 +195,7 @@ def log_line(scope: Message, request_id: str, sent: dict[str, Any], milliseconds
     line = {
         "time": round(time.time(), 3),
         "id": request_id,
-        "request": f"{scope['method'][:8]} {shortened(path, 60)}",
+        "request": f"{scope.get('method', 'WS')[:8]} {shortened(path, 60)}",
         "status": status,
         "ms": round(milliseconds, 2),
     }

@@ -89,7 +89,7 @@ def adapt(app: Path, images: Path) -> None:
     parameters["ingest"] |= {"source": str(images), "positive": "one"}
     parameters["prepare"] |= {"image_size": 64}
     parameters["validate"] |= {"near_duplicate_bits": 0}
-    parameters["train"] |= {"epochs": 1, "batch_size": 16, "views": 2}
+    parameters["train"] |= {"epochs": 1, "batch_size": 16}
     (app / "params.yaml").write_text(yaml.safe_dump(parameters))
     document = yaml.safe_load((app / "objectives.yaml").read_text())
     for objective in document["objectives"]:

@@ -44,7 +44,7 @@ FILES += [
 ]
 # (lines a file may have instead of its budget, why)
 EXCEPTIONS = {
-    "blueprints/cv/train.py": (225, "the training loop is the subject and is written out"),
+    "blueprints/cv/train.py": (235, "the training loop is the subject and is written out"),
     "blueprints/cv/evaluate.py": (175, "every score against every baseline in one place"),
     "blueprints/cv/export.py": (190, "graph, quantisation and its checks belong together"),
 }

@@ -163,6 +163,24 @@ def test_the_token_covers_every_route_but_health(
     )
 
 
+def test_a_websocket_is_closed_before_it_opens_and_logged(
+    app: FastAPI, config: serving.ServiceParams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded, sent = guards.Guard(app, **serving.guard(config, set())), []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    scope = {"type": "websocket", "path": "/ask", "headers": []}
+    asyncio.run(guarded(scope, receive, send))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sent == ["websocket.close"]
+    assert json.loads(line)["request"] == "WS /ask" and json.loads(line)["status"] == 403
+
+
 def test_feedback_takes_only_ids_that_the_service_gave_out(
     app: FastAPI, config: serving.ServiceParams
 ) -> None:

@@ -1,11 +1,12 @@
-"""The prepared images as torch sees them: pixels, targets, order, augmentation."""
+"""The prepared images as torch sees them: pixels, targets, order, turns, jitter."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from model import turn
 from torch.utils.data import Dataset, Sampler
 from torchvision.transforms import v2
 
@@ -21,24 +22,29 @@ def samples(*splits: str) -> pd.DataFrame:
 
 
 class Images(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """(uint8 [channels, size, size], target [classes]) of one split, read from disk."""
+    """(uint8 [channels, size, size], target [classes]) of one split, read from disk.
+
+    turns: what an image may be turned by, drawn at random.
+    """
 
     def __init__(
-        self, samples: pd.DataFrame, targets: np.ndarray, augment: v2.Transform | None = None
+        self,
+        samples: pd.DataFrame,
+        targets: np.ndarray,
+        turns: list[int],
+        change: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
         self.pixels = np.load(PREPARED / "images.npy", mmap_mode="r")
-        self.rows, self.targets, self.augment = (
-            samples.index.to_numpy(),
-            torch.from_numpy(targets),
-            augment,
-        )
+        self.rows, self.targets = samples.index.to_numpy(), torch.from_numpy(targets)
+        self.turns, self.change = turns, change
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor]:
         image = torch.from_numpy(self.pixels[self.rows[item]].copy())
-        return (self.augment(image) if self.augment else image), self.targets[item]
+        number = self.turns[int(torch.randint(len(self.turns), ()))]
+        return self.change(turn(image, number)), self.targets[item]
 
 
 class Order(Sampler[int]):
@@ -56,16 +62,9 @@ class Order(Sampler[int]):
         return self.length
 
 
-def augmentation(flips: bool, turns: bool, jitter: float) -> v2.Transform:
-    """Random mirror images, transposition, brightness and contrast, on uint8 pixels."""
-    steps: list[torch.nn.Module] = [v2.Identity()]
-    if flips:
-        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
-    if turns:
-        steps += [v2.RandomApply([v2.Lambda(lambda image: image.transpose(-1, -2))], p=0.5)]
-    if jitter:
-        steps += [v2.ColorJitter(brightness=2 * jitter, contrast=2 * jitter)]
-    return v2.Compose(steps)
+def jittered(share: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Brightness and contrast of uint8 pixels vary by this share up and down; 0: they stay."""
+    return v2.ColorJitter(brightness=share, contrast=share) if share else v2.Identity()
 
 
 def soft_targets(

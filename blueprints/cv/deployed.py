@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 from heatmap import last_spatial
-from model import MEAN, STD, normalise, resize
+from model import MEAN, STD, averaged, normalise, resize, turn
 from torch import nn
 
 
@@ -15,12 +15,13 @@ class Trained(nn.Module):
     uint8 [n, h, w, 3] -> probabilities [n, classes].
     """
 
-    def __init__(self, network: nn.Module, size: int, temperature: float) -> None:
+    def __init__(self, network: nn.Module, size: int, turns: list[int], temperature: float) -> None:
         super().__init__()
-        self.network, self.size, self.temperature = network, size, temperature
+        self.network, self.size, self.turns = network, size, turns
+        self.temperature = temperature
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(normalise(resize(images, self.size)))
+        logits = averaged(self.network, normalise(resize(images, self.size)), self.turns)
         return (logits / self.temperature).softmax(1)
 
 
@@ -51,17 +52,24 @@ class Deployed(nn.Module):
     """What is exported: uint8 [n, h, w, 3] -> probabilities [n, classes] and heat maps if exact.
 
     channels: 1 where all training images were gray; of a colour image the green channel is read.
+    turns: of each image, whose logits are averaged; the heat map is that of the first.
     Heat maps [n, h', w'] are exact where the logits are a linear function of the mean of the last
     map, as with global average pooling: the class activation map then equals Grad-CAM up to scale
     and costs nothing.
     """
 
     def __init__(
-        self, network: nn.Module, size: int, channels: int, temperature: float, positive: int
+        self,
+        network: nn.Module,
+        size: int,
+        channels: int,
+        turns: list[int],
+        temperature: float,
+        positive: int,
     ) -> None:
         super().__init__()
         self.network, self.normalise = fold_normalisation(network, size, channels)
-        self.size, self.channels = size, channels
+        self.size, self.channels, self.turns = size, channels, turns
         self.temperature, self.positive = temperature, positive
         self.layer = last_spatial(network, size)
         self.register_buffer("weight", self._linear_head())
@@ -93,9 +101,12 @@ class Deployed(nn.Module):
         return logits, kept[-1]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        logits, maps = self._forward(self.normalise(resize(images, self.size, self.channels)))
+        upright = self.normalise(resize(images, self.size, self.channels))
+        logits, maps = self._forward(torch.cat([turn(upright, number) for number in self.turns]))
+        logits = logits.unflatten(0, (len(self.turns), -1)).mean(0)
         probabilities = (logits / self.temperature).softmax(1)
         if self.weight is None:
             return (probabilities,)
-        heat = (maps * self.weight.view(1, -1, 1, 1)).sum(1).relu()
+        first = maps.unflatten(0, (len(self.turns), -1))[0]
+        heat = (first * self.weight.view(1, -1, 1, 1)).sum(1).relu()
         return probabilities, heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-9)

@@ -13,15 +13,14 @@ import pandas as pd
 import scoring
 import torch
 from dataset import PREPARED, samples
-from frozen import runtime
-from model import Features, build, load, normalise
+from model import Features, averaged, build, load, normalise
 from pretrained import start_weights
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from shared import params
+from shared import memory, params
 
 
 class EvaluateParams(params.Params):
@@ -32,7 +31,7 @@ class EvaluateParams(params.Params):
 
 
 def outputs(
-    function: Callable[[torch.Tensor], Any], rows: np.ndarray, title: str, batch: int = 64
+    function: Callable[[torch.Tensor], Any], rows: np.ndarray, title: str, batch: int = 32
 ) -> np.ndarray:
     """`function` of the pixels at `rows` of images.npy, in batches -> [n, ...]."""
     pixels = np.load(PREPARED / "images.npy", mmap_mode="r")
@@ -41,11 +40,13 @@ def outputs(
     return np.concatenate([np.asarray(function(torch.from_numpy(pixels[part]))) for part in bar])
 
 
-def logits_of(network: torch.nn.Module) -> Callable[[torch.Tensor], Any]:
-    """The trained network on pixels, by torch, in the layout that is fastest on CPUs."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def logits_of(network: torch.nn.Module, turns: list[int]) -> Callable[[torch.Tensor], Any]:
+    """The network on pixels, averaged over turns, in the layout that is fastest on CPUs."""
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     dense = {"memory_format": torch.channels_last}
-    return torch.no_grad()(lambda pixels: network(normalise(pixels).contiguous(**dense)))
+    return torch.no_grad()(
+        lambda pixels: averaged(network, normalise(pixels).contiguous(**dense), turns)
+    )
 
 
 def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, backbone: str) -> dict[str, float]:
@@ -54,8 +55,7 @@ def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, backbone: str) ->
     It learns from the training and validation images and is judged on the same test images.
     """
     network = start_weights(build(backbone, 2), backbone, "packaged")
-    example = torch.from_numpy(np.load(PREPARED / "images.npy", mmap_mode="r")[:2].copy())
-    values = outputs(runtime(Features(network), example), table.index.to_numpy(), "baseline")
+    values = outputs(logits_of(Features(network), [0]), table.index.to_numpy(), "baseline")
     test = (table["split"] == "test").to_numpy()
     regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=2000))
     probability = regression.fit(values[~test], positive[~test]).predict_proba(values[test])[:, 1]
@@ -145,11 +145,12 @@ def report(
 
 def main() -> None:
     config = params.stage("evaluate", EvaluateParams)
+    memory.keep_freed()
     network, meta = load(Path("models"))
     classes, index = meta["classes"], meta["classes"].index(meta["positive"])
     table = samples()
     held = table[table["split"] != "train"]
-    logits = outputs(logits_of(network), held.index.to_numpy(), "evaluate")
+    logits = outputs(logits_of(network, meta["turns"]), held.index.to_numpy(), "evaluate")
     truth, test = held["label"].map(classes.index).to_numpy(), (held["split"] == "test").to_numpy()
     temperature = scoring.best_temperature(logits[~test], truth[~test])
     probabilities = scoring.softmax(logits, temperature)

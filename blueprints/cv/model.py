@@ -3,6 +3,7 @@
 import copy
 import json
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,30 @@ def resize(images: np.ndarray | torch.Tensor, size: int, channels: int = 3) -> t
     return batch.round().clamp(0, 255)
 
 
+def turn_numbers(flips: bool, turns: bool) -> list[int]:
+    """The turns that leave the meaning of an image as it is; any first few differ much."""
+    forbidden = (0 if flips else 3) | (0 if turns else 4)
+    return [number for number in (0, 7, 3, 4, 1, 6, 2, 5) if not number & forbidden]
+
+
+def turn(images: torch.Tensor, number: int) -> torch.Tensor:
+    """One of the eight turns of square images [..., size, size].
+
+    Bit 0 of the number mirrors left and right, bit 1 up and down, bit 2 transposes after that.
+    """
+    axes = [-1 - bit for bit in (0, 1) if number >> bit & 1]
+    images = images.flip(axes) if axes else images
+    return images.transpose(-1, -2) if number & 4 else images
+
+
+def averaged(
+    network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, turns: list[int]
+) -> torch.Tensor:
+    """Mean logits [n, classes] over the turns of normalised images [n, 3, size, size]."""
+    logits = network(torch.cat([turn(images, number) for number in turns]))
+    return logits.unflatten(0, (len(turns), -1)).mean(0)
+
+
 def normalise(images: torch.Tensor) -> torch.Tensor:
     """Values 0..255 [n, 1 or 3, h, w] -> float [n, 3, h, w] as the weights expect it."""
     scale, offset = (1 / (255 * STD)).to(images.device), (-MEAN / STD).to(images.device)
@@ -106,7 +131,7 @@ class Features(nn.Module):
 
 
 def save(weights: dict[str, torch.Tensor], meta: dict[str, Any], folder: Path) -> None:
-    """model.safetensors and model.json (architecture, classes, positive, image_size)."""
+    """model.safetensors and model.json (architecture, classes, image size, turns, ...)."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = {name: value.contiguous() for name, value in weights.items()}
     save_file(plain, folder / "model.safetensors")

@@ -15,38 +15,51 @@ from torch.nn import functional
 from tqdm import tqdm
 
 STEPS = 64  # of a 7-bit weight, to either side of zero: what ONNX Runtime's `reduce_range` takes
-DAMPING = 0.01  # share of the mean square input added to each: keeps the solution near the weights
-PLACES = 64  # of each image and layer that the errors are summed over, drawn at random
+DAMPING = 0.05  # share of the mean square input added to each: keeps the solution near the weights
+BATCH = 4  # images at a time: larger outputs would come fresh from the kernel each time
+PLACES = 32  # of each image and layer that the errors are summed over, drawn at random
 
 
 class Reached(Exception):
-    """Ends a forward pass where the rest of the network is not needed."""
+    """Ends a forward pass where the rest of the block is not needed."""
 
 
+@torch.no_grad()
 def rounded(deployed: Deployed, images: torch.Tensor) -> Deployed:
     """A copy whose convolutions have weights on the grid and outputs as near as they can be.
 
     images: pixels [n, channels, size, size] of the training split.
     """
-    result, dense = copy.deepcopy(deployed), {"memory_format": torch.channels_last}
-    plain, coarse = copy.deepcopy(deployed.network).to(**dense), result.network.to(**dense)
-    pixels = deployed.normalise(images).contiguous(**dense)
-    names = [name for name, part in coarse.named_modules() if isinstance(part, nn.Conv2d)]
-    wanted = columns(plain, names, pixels)
-    hooks = []
-    for name in tqdm(names, desc="rounding", unit="layer"):
-        layer, before = coarse.get_submodule(name), wanted.pop(name)
-        hooks.append(layer.register_forward_pre_hook(quantiser(before)))
-        round_layer(layer, before, columns(coarse, [name], pixels)[name])
-    for hook in hooks:
-        hook.remove()
+    result = copy.deepcopy(deployed)
+    pairs = list(zip(parts(deployed.network), parts(result.network), strict=True))
+    before = now = deployed.normalise(images)
+    for plain, coarse in tqdm(pairs, desc="rounding", unit="block"):
+        names = [name for name, part in coarse.named_modules() if isinstance(part, nn.Conv2d)]
+        wanted, hooks = columns(plain, names, before), []
+        for name in names:
+            layer = coarse.get_submodule(name)
+            hooks.append(layer.register_forward_pre_hook(quantiser(wanted[name])))
+            round_layer(layer, wanted[name], columns(coarse, [name], now)[name])
+        before = torch.cat([plain(part) for part in before.split(BATCH)])
+        now = torch.cat([coarse(part) for part in now.split(BATCH)])
+        for hook in hooks:
+            hook.remove()
     return result
 
 
+def parts(network: nn.Module) -> list[nn.Module]:
+    """What runs one after another and holds all convolutions; the whole where that is not known."""
+    sequences = [getattr(network, name, None) for name in ("features", "classifier")]
+    blocks = [block for part in sequences if isinstance(part, nn.Sequential) for block in part]
+    convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
+    while blocks and not any(isinstance(part, nn.Conv2d) for part in blocks[-1].modules()):
+        blocks.pop()
+    found = [part for block in blocks for part in block.modules() if isinstance(part, nn.Conv2d)]
+    return blocks if found == convolutions else [network]
+
+
 @torch.no_grad()
-def columns(
-    network: nn.Module, names: Sequence[str], pixels: torch.Tensor, batch: int = 16
-) -> dict[str, torch.Tensor]:
+def columns(block: nn.Module, names: Sequence[str], given: torch.Tensor) -> dict[str, torch.Tensor]:
     """What each layer's kernel is multiplied with: name -> [groups, weights of a kernel, samples].
 
     A sample is one of `PLACES` of each image, the same ones at every call.
@@ -59,14 +72,14 @@ def columns(
             raise Reached
 
     hooks = [
-        network.get_submodule(name).register_forward_pre_hook(
-            lambda layer, given, name=name: note(name, layer, given[0])
+        block.get_submodule(name).register_forward_pre_hook(
+            lambda layer, values, name=name: note(name, layer, values[0])
         )
         for name in names
     ]
-    for part in pixels.split(batch):
+    for part in given.split(BATCH) if names else ():
         try:
-            network(part)
+            block(part)
         except Reached:
             continue
     for hook in hooks:
@@ -106,32 +119,33 @@ def round_layer(layer: nn.Conv2d, wanted: torch.Tensor, given: torch.Tensor) -> 
     bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias
     rows = torch.cat([weight.flatten(1), bias[:, None]], 1).double()
     step = weight.abs().amax((1, 2, 3)).clamp_min(1e-12).double() / STEPS
-    ones = [functional.pad(part.double(), (0, 0, 0, 1), value=1.0) for part in (wanted, given)]
-    groups = (part.unflatten(0, (layer.groups, -1)) for part in (rows, step))
-    done = [solve(*group) for group in zip(*groups, *ones, strict=True)]
-    result = torch.cat(done).float()
+    wanted, given = (functional.pad(part, (0, 0, 0, 1), value=1.0) for part in (wanted, given))
+    gram, cross = (given @ given.mT).double(), (given @ (wanted - given).mT).double()
+    rows, step = (part.unflatten(0, (layer.groups, -1)) for part in (rows, step))
+    result = solve(rows, step, gram, cross).flatten(0, 1).float()
     layer.weight = nn.Parameter(result[:, :-1].reshape(weight.shape).contiguous())
     layer.bias = nn.Parameter(result[:, -1].contiguous())
 
 
 def solve(
-    rows: torch.Tensor, step: torch.Tensor, wanted: torch.Tensor, given: torch.Tensor
+    rows: torch.Tensor, step: torch.Tensor, gram: torch.Tensor, cross: torch.Tensor
 ) -> torch.Tensor:
-    """Rows [out, weights + 1] on the grid with rows @ given near the plain rows @ wanted.
+    """Rows [groups, out, weights + 1] on the grid with rows @ given near the rows @ wanted.
 
-    step [out]: width of the grid; the last column is the bias, which is not rounded. The largest
-    weight of each row stays as it is, since it lays the grid.
+    step [groups, out]: width of the grid. gram: given @ given.T, cross: given @ (wanted - given).T,
+    both [groups, weights + 1, weights + 1]. The last column is the bias, which is not rounded. The
+    largest weight of each row stays as it is, since it lays the grid.
     """
-    gram = given @ given.T
-    gram += torch.eye(len(gram)) * gram.diagonal()[:-1].mean() * DAMPING
-    shift = torch.linalg.solve(gram, given @ (wanted - given).T @ rows.T).T
-    result, largest = rows + shift, rows[:, :-1].abs().argmax(1)
+    size = gram.diagonal(dim1=1, dim2=2)[:, :-1].mean(1).clamp_min(1e-9)  # 0 where all inputs are
+    gram = gram + DAMPING * size[:, None, None] * torch.eye(gram.shape[1])
+    result = rows + torch.linalg.solve(gram, cross @ rows.mT).mT
+    largest = rows[..., :-1].abs().argmax(2)
     upper = torch.linalg.cholesky(torch.linalg.inv(gram), upper=True)
-    for column in range(rows.shape[1] - 1):
-        value = result[:, column]
+    for column in range(rows.shape[2] - 1):
+        value = result[..., column]
         near = (value / step).round().clamp(-STEPS, STEPS) * step
-        near = torch.where(largest == column, rows[:, column], near)
-        error = (value - near) / upper[column, column]
-        result[:, column + 1 :] -= error[:, None] * upper[column, column + 1 :]
-        result[:, column] = near
+        near = torch.where(largest == column, rows[..., column], near)
+        error = (value - near) / upper[:, column, column, None]
+        result[..., column + 1 :] -= error[..., None] * upper[:, None, column, column + 1 :]
+        result[..., column] = near
     return result

@@ -1,7 +1,7 @@
 """Stage `train`: data/prepared/ -> models/model.safetensors, model.json, history.csv.
 
-python train.py                                           one process
-accelerate launch --multi_gpu --num_processes 2 train.py  several; on CPUs ACCELERATE_USE_CPU=true
+python train.py                                      one process
+torchrun --standalone --nproc-per-node 2 train.py    several; on CPUs with ACCELERATE_USE_CPU=true
 A killed run goes on after its last whole epoch and ends with the weights of an undisturbed one.
 """
 
@@ -15,15 +15,15 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
-from dataset import PREPARED, Images, Order, augmentation, samples, soft_targets
-from frozen import Maps, write_maps
-from model import build, normalise, save, split
+from dataset import PREPARED, Images, Order, jittered, samples, soft_targets
+from frozen import Function, before
+from model import build, save, split, turn_numbers
 from pretrained import start_weights
 from sklearn.metrics import roc_auc_score
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from shared import objectives, params, tracking
+from shared import memory, objectives, params, tracking
 
 MODELS, CHECKPOINT = Path("models"), Path("checkpoint")
 EPOCH = CHECKPOINT / "epoch.safetensors"
@@ -34,7 +34,6 @@ class TrainParams(params.Params):
     weights: Literal["none", "packaged", "torchvision", "file"]
     weights_file: str | None
     frozen_blocks: int
-    views: int
     epochs: int
     patience: int
     batch_size: int
@@ -46,10 +45,22 @@ class TrainParams(params.Params):
     class_weights: Literal["none", "balanced"]
     flips: bool
     turns: bool
+    averaged_turns: int
     jitter: float
     precision: Literal["fp32", "bf16", "fp16"]
     threads: int
     seed: int
+
+
+def averaged_turns(config: TrainParams) -> list[int]:
+    """The turns that the finished network averages over."""
+    allowed = turn_numbers(config.flips, config.turns)
+    if not 1 <= config.averaged_turns <= len(allowed):
+        raise SystemExit(
+            f"params.yaml: train.averaged_turns: {config.averaged_turns} is not within 1 to "
+            f"{len(allowed)}, the turns that train.flips and train.turns allow"
+        )
+    return allowed[: config.averaged_turns]
 
 
 def learning_rate(step: int, steps: int, config: TrainParams) -> float:
@@ -74,42 +85,26 @@ def class_weights(targets: torch.Tensor, kind: str) -> torch.Tensor:
     return 1 / (share * len(share)) if kind == "balanced" else torch.ones_like(share)
 
 
-def inputs(batch: torch.Tensor) -> torch.Tensor:
-    """Pixels, normalised, or the maps of frozen blocks; in the layout that is fastest on CPUs."""
-    values = normalise(batch) if batch.dtype == torch.uint8 else batch.float()
-    return values.contiguous(memory_format=torch.channels_last)
-
-
 def datasets(
-    config: TrainParams,
-    frozen: torch.nn.Module,
-    table: pd.DataFrame,
-    targets: np.ndarray,
-    mark: str,
-) -> list[Dataset[Any]]:
-    """What is learned from and what is validated on: images, or the frozen blocks' maps of them."""
-    augment = augmentation(config.flips, config.turns, config.jitter)
-    found: list[Dataset[Any]] = []
-    for name, change, views in (("train", augment, config.views), ("validation", None, 1)):
-        chosen = (table["split"] == name).to_numpy()
-        images = Images(table[chosen], targets[chosen], change)
-        if config.frozen_blocks:
-            path = CHECKPOINT / f"{name}-{mark[:16]}.npy"
-            write_maps(frozen, images, views, config.seed, path)
-            found.append(Maps(path, images.targets))
-        else:
-            found.append(images)
-    return found
+    config: TrainParams, table: pd.DataFrame, targets: np.ndarray
+) -> tuple[Images, Images]:
+    """What is learned from, turned and jittered, and what is validated on, as it is."""
+    learning = (table["split"] == "train").to_numpy()
+    turns, jitter = turn_numbers(config.flips, config.turns), jittered(config.jitter)
+    return (
+        Images(table[learning], targets[learning], turns, jitter),
+        Images(table[~learning], targets[~learning], [0], jittered(0)),
+    )
 
 
 @torch.no_grad()
 def validate(
-    network: Any, loader: Any, accelerator: Accelerator, positive: int
+    network: Any, before: Function, loader: Any, accelerator: Accelerator, positive: int
 ) -> dict[str, float]:
     """Loss, accuracy and AUC of the positive class on the validation split, over all processes."""
     network.eval()
     pairs = [
-        accelerator.gather_for_metrics((network(inputs(images)).float(), truth))
+        accelerator.gather_for_metrics((network(before(images)).float(), truth))
         for images, truth in loader
     ]
     logits, targets = (torch.cat(part).cpu() for part in zip(*pairs, strict=True))
@@ -127,7 +122,12 @@ def best_epoch(history: list[dict[str, float]]) -> int:
 
 
 def learn(
-    accelerator: Accelerator, parts: Any, rates: list[float], weights: torch.Tensor, title: str
+    accelerator: Accelerator,
+    parts: Any,
+    before: Function,
+    rates: list[float],
+    weights: torch.Tensor,
+    title: str,
 ) -> float:
     """One epoch with a learning rate per batch; gives the mean loss."""
     network, optimizer, loader = parts
@@ -137,7 +137,7 @@ def learn(
     for rate, (batch, truth) in zip(rates, bar, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = soft_cross_entropy(network(inputs(batch)), truth, weights)
+        loss = soft_cross_entropy(network(before(batch)), truth, weights)
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
@@ -158,8 +158,8 @@ def fit(
     frozen, learned = split(network, config.frozen_blocks)
     learned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mark = checkpoint.fingerprint(config.model_dump_json(), PREPARED)
-    with accelerator.main_process_first():
-        learning, holding = datasets(config, frozen, table, targets, mark)
+    learning, holding = datasets(config, table, targets)
+    given = before(frozen, learning[0][0][None], accelerator.device)
     optimizer = torch.optim.AdamW(learned.parameters(), weight_decay=config.weight_decay)
     history, best = checkpoint.read(EPOCH, learned, optimizer, mark) or ([], {})
     run_id = tracking.start(objectives.load().name) if main else None
@@ -178,8 +178,9 @@ def fit(
         order.epoch = epoch
         torch.manual_seed((config.seed + 1) * 100_000 + epoch * 100 + accelerator.process_index)
         rate = rates[epoch * len(parts[2]) :][: len(parts[2])]
-        loss = learn(accelerator, parts, rate, weights, f"epoch {epoch + 1}/{config.epochs}")
-        scores = validate(parts[0], held, accelerator, classes.index(positive))
+        title = f"epoch {epoch + 1}/{config.epochs}"
+        loss = learn(accelerator, parts, given, rate, weights, title)
+        scores = validate(parts[0], given, held, accelerator, classes.index(positive))
         history.append({"train_loss": loss, **scores})
         if best_epoch(history) == epoch:
             best = {name: value.clone() for name, value in learned.state_dict().items()}
@@ -192,6 +193,8 @@ def fit(
 
 def main() -> None:
     config = params.stage("train", TrainParams)
+    turns = averaged_turns(config)
+    memory.keep_freed()
     positive = params.load_yaml("params.yaml")["ingest"]["positive"]
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -207,6 +210,7 @@ def main() -> None:
             "positive": positive,
             "image_size": shape[-1],
             "channels": shape[1],
+            "turns": turns,
         }
         save(weights, meta, MODELS)
         history.to_csv(MODELS / "history.csv", float_format="%.6g")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from deployed import Deployed, Trained
 from export import to_onnx
-from model import build, load, normalise, resize, save, split
+from model import averaged, build, load, normalise, resize, save, split, turn, turn_numbers
 from pretrained import start_weights
 
 
@@ -64,15 +64,15 @@ def test_an_architecture_without_blocks_cannot_be_frozen() -> None:
         split(build("resnet18", 2), 4)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "turns"), [(1, [0, 7]), (3, [0])])
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0"])
 def test_the_exported_graph_says_what_torch_says_at_any_size(
-    architecture: str, channels: int, tmp_path: Path
+    architecture: str, channels: int, turns: list[int], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     network = build(architecture, 2).eval()
-    trained = Trained(network, 96, temperature=1.5)
-    to_onnx(Deployed(network, 96, channels, 1.5, positive=0), tmp_path / "m.onnx")
+    trained = Trained(network, 96, turns, temperature=1.5)
+    to_onnx(Deployed(network, 96, channels, turns, 1.5, positive=0), tmp_path / "m.onnx")
     path, providers = str(tmp_path / "m.onnx"), ["CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(path, providers=providers)
     generator = np.random.default_rng(0)
@@ -84,6 +84,27 @@ def test_the_exported_graph_says_what_torch_says_at_any_size(
             expected = trained(torch.from_numpy(pixels)).numpy()
         found = session.run(["probabilities"], {"images": pixels})[0]
         np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("flips", "turns", "count"),
+    [(True, True, 8), (True, False, 4), (False, True, 2), (False, False, 1)],
+)
+def test_turns_are_those_allowed_and_all_differ(flips: bool, turns: bool, count: int) -> None:
+    image, numbers = torch.arange(9).reshape(1, 3, 3), turn_numbers(flips, turns)
+    turned = {tuple(turn(image, number).flatten().tolist()) for number in numbers}
+    assert len(turned) == len(numbers) == count and numbers[0] == 0
+    torch.testing.assert_close(turn(image, 0), image)
+
+
+def test_the_average_over_all_turns_is_the_same_for_each_turn_of_an_image() -> None:
+    torch.manual_seed(0)
+    images, every = torch.rand(2, 3, 64, 64), turn_numbers(True, True)
+    network = build("squeezenet1_1", 2).eval()
+    with torch.no_grad():
+        upright = averaged(network, images, every)
+        torch.testing.assert_close(averaged(network, turn(images, 6), every), upright)
+        assert not torch.allclose(averaged(network, images, [6]), averaged(network, images, [0]))
 
 
 def test_resizing_and_normalising_keep_shape_and_range() -> None:

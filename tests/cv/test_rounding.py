@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from deployed import Deployed
-from rounding import STEPS, columns, patches, rounded
+from model import build
+from rounding import STEPS, columns, parts, patches, rounded
 from torch import nn
 
 
@@ -48,7 +49,7 @@ def images() -> torch.Tensor:
 
 
 def test_weights_are_on_the_grid_and_the_largest_keeps_its_place(images: torch.Tensor) -> None:
-    deployed = Deployed(Small().eval(), 32, 1, 1.0, 1)
+    deployed = Deployed(Small().eval(), 32, 1, [0], 1.0, 1)
     result = rounded(deployed, images[:48])
     for name, part in deployed.network.named_modules():
         if isinstance(part, nn.Conv2d):
@@ -59,7 +60,7 @@ def test_weights_are_on_the_grid_and_the_largest_keeps_its_place(images: torch.T
 
 
 def test_it_says_the_same_more_nearly_than_the_nearest_weights(images: torch.Tensor) -> None:
-    deployed = Deployed(Small().eval(), 32, 1, 1.0, 1)
+    deployed = Deployed(Small().eval(), 32, 1, [0], 1.0, 1)
     learnt, fresh = images.split(48)
     with torch.no_grad():
         said, near, ours = (
@@ -93,3 +94,27 @@ def test_the_columns_are_what_the_kernel_is_multiplied_with(
 def test_samples_repeat() -> None:
     layer, values = nn.Conv2d(1, 1, 3), torch.rand(2, 1, 9, 9)
     torch.testing.assert_close(patches(layer, values, 3), patches(layer, values, 3))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "blocks"),
+    [
+        ("squeezenet1_1", 15),
+        ("efficientnet_lite0", 20),
+        ("mobilenet_v3_small", 13),
+        ("resnet18", 1),
+    ],
+)
+def test_the_parts_of_a_network_run_one_after_another(architecture: str, blocks: int) -> None:
+    network = build(architecture, 2).eval()
+    found = parts(network)
+    assert len(found) == blocks
+    said: list[torch.Tensor] = []
+    hook = found[-1].register_forward_hook(lambda _part, _given, output: said.append(output))
+    values = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        network(values)
+        for part in found:
+            values = part(values)
+    hook.remove()
+    torch.testing.assert_close(said[0], said[1])

@@ -76,7 +76,7 @@ def losses(folder: Path, launcher: list[str], environment: dict[str, str]) -> di
     return {name: float(value) for name, value in row.items()}
 
 
-@pytest.mark.parametrize("changed", [{"frozen_blocks": 0}, {"frozen_blocks": 9, "views": 2}])
+@pytest.mark.parametrize("changed", [{"frozen_blocks": 0}, {"frozen_blocks": 9}])
 def test_two_processes_learn_what_one_learns(tmp_path: Path, changed: dict[str, int]) -> None:
     found = {}
     for name, launcher in (("one", [sys.executable]), ("two", TWO)):
