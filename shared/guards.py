@@ -62,8 +62,8 @@ class Guard:
             return
         request_id = new_request_id(self.secret)
         if scope["type"] == "websocket":  # closed before it is accepted, the server answers 403
-            await send({"type": "websocket.close", "code": 1008, "reason": "not served here"})
-            log_line(scope, request_id, {"status": 403, "error": "websocket: not served here"}, 0)
+            await send({"type": "websocket.close", "code": 1008})
+            log_line(scope, request_id, {"status": 403, "error": "no websockets here"}, 0)
             return
         scope.setdefault("state", {})["request_id"] = request_id
         begin = time.perf_counter()
@@ -109,18 +109,17 @@ class Guard:
             self.active -= 1
 
     def _check_content_type(self, value: str) -> None:
-        kind, _, parameters = value.partition(";")
-        kind = kind.strip().lower()
+        kind, _, parameters = map(str.strip, value.lower().partition(";"))
         if kind not in self.content_types:
             reason = f"{kind[:80]!r} is not one of {', '.join(sorted(self.content_types))}"
             raise BadInput("content-type", reason, 415)
-        if kind == "multipart/form-data" and "boundary=" not in parameters.lower():
+        if kind == "multipart/form-data" and "boundary=" not in parameters:
             raise BadInput("content-type", "multipart/form-data needs a boundary parameter")
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body; one too large is drained for a second, for the client to read the 413."""
-        chunks, size, deadline = [], 0, time.monotonic() + self.body_timeout_s
-        more = True
+        chunks, size, more = [], 0, True
+        deadline = time.monotonic() + self.body_timeout_s
         while more:
             try:
                 message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.001))
@@ -162,10 +161,8 @@ async def refuse(send: Send, error: BadInput, request_id: str) -> None:
     content = {"error": error.reason, "field": error.field, "request_id": request_id}
     body = json.dumps(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if error.status == 429:
-        headers.append((b"retry-after", b"1"))
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+    own = {429: (b"retry-after", b"1"), 401: (b"www-authenticate", b"Bearer")}
+    headers += [own[error.status]] if error.status in own else []
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -176,8 +173,7 @@ def authorised(header: bytes, token: str) -> bool:
 
 def new_request_id(secret: bytes) -> str:
     """24 random hex digits and 16 that prove this service made them: feedback cannot invent ids."""
-    identity = secrets.token_hex(12)
-    return identity + _signature(identity, secret)
+    return (identity := secrets.token_hex(12)) + _signature(identity, secret)
 
 
 def is_ours(request_id: str, secret: bytes) -> bool:
@@ -191,11 +187,11 @@ def _signature(identity: str, secret: bytes) -> str:
 
 def log_line(scope: Message, request_id: str, sent: dict[str, Any], milliseconds: float) -> None:
     """One line of JSON per request on standard error; JSON itself escapes control characters."""
-    path, error, status = scope["path"], sent["error"], sent["status"]
+    error, status = sent["error"], sent["status"]
     line = {
         "time": round(time.time(), 3),
         "id": request_id,
-        "request": f"{scope.get('method', 'WS')[:8]} {shortened(path, 60)}",
+        "request": f"{scope.get('method', 'WS')[:8]} {shortened(scope['path'], 60)}",
         "status": status,
         "ms": round(milliseconds, 2),
     }
