@@ -29,8 +29,8 @@ from tqdm import tqdm
 from shared import exporting, params
 
 RAW, EXPORT = Path("data/raw/images"), Path("export")
-# The last layer is left in float: it is small, and its errors are those of the decision.
-NETWORK = ["Conv", "Add", "Concat", "MaxPool", "Relu", "Clip"]
+LAYERS = ["Conv", "Gemm", "MatMul"]
+NETWORK = [*LAYERS, "Add", "Concat", "MaxPool", "Relu", "Clip"]
 
 
 class ExportParams(params.Params):
@@ -84,6 +84,8 @@ def quantise(source: Path, target: Path, names: list[str]) -> None:
     """Static INT8, per channel, QDQ: ranges from training images; the rest stays float."""
     prepared = target.with_suffix(".pre.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    nodes = onnx.load(prepared).graph.node
+    layers = [node.name for node in nodes if node.op_type in LAYERS]
     quantize_static(
         str(prepared),
         str(target),
@@ -94,6 +96,7 @@ def quantise(source: Path, target: Path, names: list[str]) -> None:
         weight_type=QuantType.QInt8,
         reduce_range=True,  # 7-bit weights: without VNNI, products are summed in 16 bits
         op_types_to_quantize=NETWORK,
+        nodes_to_exclude=layers[-1:],  # small, and its errors are those of the decision
         # one image's intermediate outputs at a time in memory, not all of them
         extra_options={"CalibStridedMinMax": 1},
     )
