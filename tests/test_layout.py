@@ -46,7 +46,7 @@ FILES += [
 EXCEPTIONS = {
     "blueprints/cv/train.py": (235, "the training loop is the subject and is written out"),
     "blueprints/cv/evaluate.py": (175, "every score against every baseline in one place"),
-    "blueprints/cv/export.py": (190, "graph, quantisation and its checks belong together"),
+    "blueprints/cv/export.py": (205, "graph, quantisation and its checks belong together"),
 }
 
 FUNCTION_LINES = 40

@@ -103,11 +103,26 @@ def quantise(source: Path, target: Path, names: list[str]) -> None:
     prepared.unlink()
 
 
+def centre(coarse: Path, plain: Path, names: list[str], temperature: float) -> None:
+    """Shift the last layer's bias in `coarse`, so that its mean logits are those of `plain`."""
+    said = []
+    for path in (coarse, plain):
+        predictor = Predictor(path.parent, path.name, threads=2)
+        rows = [predictor.run(picture(name)[None])[0] for name in names]
+        said.append(np.log(np.concatenate(rows).clip(1e-12)))
+    model = onnx.load(coarse)
+    last = [node for node in model.graph.node if node.op_type in LAYERS][-1]
+    (bias,) = (value for value in model.graph.initializer if value.name == last.input[2])
+    shifted = onnx.numpy_helper.to_array(bias) + temperature * (said[1] - said[0]).mean(0)
+    bias.CopyFrom(onnx.numpy_helper.from_array(shifted.astype(np.float32), bias.name))
+    onnx.save(model, coarse)
+
+
 def check(network: torch.nn.Module, meta: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Probabilities and decisions against torch on image files of the test split, and size."""
     torch_mb = exporting.size_mb(Path("models/model.safetensors"))
-    reference = Trained(network, meta["image_size"], meta["turns"], meta["temperature"]).eval()
-    reference.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = Trained(network, meta["image_size"], meta["turns"], meta["temperature"]).eval()
+    reference = copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     candidates = {kind: Predictor(EXPORT, f"model_{kind}.onnx") for kind in ("fp32", "int8")}
     said: dict[str, list[np.ndarray]] = {"torch": [], "fp32": [], "int8": []}
     for name in tqdm(names, desc="parity", unit="image"):
@@ -167,6 +182,8 @@ def main() -> None:
     to_onnx(rounded(deployed, torch.from_numpy(pixels)), coarse)
     quantise(coarse, EXPORT / "model_int8.onnx", drawn.tolist())
     coarse.unlink()
+    files = [EXPORT / f"model_{kind}.onnx" for kind in ("int8", "fp32")]
+    centre(*files, drawn.tolist(), meta["temperature"])
     example = picture(table.loc[table["label"] == meta["positive"], "image"].iloc[0])
     Image.fromarray(example).resize((96, 96)).save(EXPORT / "example.png")
     test = table.loc[table["split"] == "test", "image"].tolist()

@@ -6,7 +6,7 @@ up for by those not yet rounded (Frantar et al. 2023), on the quantised inputs t
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from deployed import Deployed
@@ -32,7 +32,7 @@ def rounded(deployed: Deployed, images: torch.Tensor) -> Deployed:
     """
     result = copy.deepcopy(deployed)
     pairs = list(zip(parts(deployed.network), parts(result.network), strict=True))
-    before = now = deployed.normalise(images)
+    before = now = list(deployed.normalise(images).split(BATCH))
     for plain, coarse in tqdm(pairs, desc="rounding", unit="block"):
         names = [name for name, part in coarse.named_modules() if isinstance(part, nn.Conv2d)]
         wanted, hooks = columns(plain, names, before), []
@@ -40,8 +40,8 @@ def rounded(deployed: Deployed, images: torch.Tensor) -> Deployed:
             layer = coarse.get_submodule(name)
             hooks.append(layer.register_forward_pre_hook(quantiser(wanted[name])))
             round_layer(layer, wanted[name], columns(coarse, [name], now)[name])
-        before = torch.cat([plain(part) for part in before.split(BATCH)])
-        now = torch.cat([coarse(part) for part in now.split(BATCH)])
+        before = [plain(part) for part in before]
+        now = [coarse(part) for part in now]
         for hook in hooks:
             hook.remove()
     return result
@@ -59,7 +59,9 @@ def parts(network: nn.Module) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def columns(block: nn.Module, names: Sequence[str], given: torch.Tensor) -> dict[str, torch.Tensor]:
+def columns(
+    block: nn.Module, names: Sequence[str], given: Iterable[torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """What each layer's kernel is multiplied with: name -> [groups, weights of a kernel, samples].
 
     A sample is one of `PLACES` of each image, the same ones at every call.
@@ -77,7 +79,7 @@ def columns(block: nn.Module, names: Sequence[str], given: torch.Tensor) -> dict
         )
         for name in names
     ]
-    for part in given.split(BATCH) if names else ():
+    for part in given if names else ():
         try:
             block(part)
         except Reached:

@@ -77,7 +77,7 @@ def test_the_columns_are_what_the_kernel_is_multiplied_with(
     network = Small().eval()
     layer = network.get_submodule(name)
     given = images.expand(-1, 3, -1, -1) / 255
-    sampled = columns(network, [name], given)[name]
+    sampled = columns(network, [name], given.split(16))[name]
     kernels = layer.weight.detach().flatten(1).unflatten(0, (layer.groups, -1))
     bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias.detach()
     products = (torch.cat(list(kernels @ sampled)) + bias[:, None]).T
