@@ -48,7 +48,8 @@ def prepared(folder: Path, **changed: Any) -> dict[str, str]:
     table.to_csv(folder / "data/prepared/samples.csv", index=False)
     parameters = yaml.safe_load((CV / "params.yaml").read_text())
     parameters["train"] |= {"epochs": 1, "batch_size": 16, "threads": 1, "jitter": 0, "dropout": 0}
-    parameters["train"] |= {"flips": False, "turns": False, "warmup_share": 0, **changed}
+    parameters["train"] |= {"flips": False, "turns": False, "averaged_turns": 1, "warmup_share": 0}
+    parameters["train"] |= changed
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters))
     (folder / "objectives.yaml").write_text((CV / "objectives.yaml").read_text())
     (folder / "sitecustomize.py").write_text(NOTE)
