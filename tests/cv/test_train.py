@@ -22,13 +22,7 @@ import os, pathlib
 if os.environ.get("WORLD_SIZE") == "2":
     pathlib.Path(os.environ["RANKS"], os.environ["RANK"]).write_text(os.environ["LOCAL_WORLD_SIZE"])
 """
-TWO = [
-    "accelerate",
-    "launch",
-    "--multi_gpu",
-    "--num_processes",
-    "2",
-]  # on CPUs too: see ACCELERATE_USE_CPU
+TWO = ["torchrun", "--standalone", "--nproc-per-node", "2"]  # on CPUs too: see ACCELERATE_USE_CPU
 
 
 def prepared(folder: Path, **changed: Any) -> dict[str, str]:
