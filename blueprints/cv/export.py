@@ -14,53 +14,21 @@ import torch
 from dataset import PREPARED, samples
 from deployed import Deployed, Trained
 from model import load
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
-from predictor import Predictor, decode
+from predictor import Predictor
+from quantising import centre, picture, quantise
 from rounding import rounded
 from tqdm import tqdm
 
 from shared import exporting, params
 
-RAW, EXPORT = Path("data/raw/images"), Path("export")
-LAYERS = ["Conv", "Gemm", "MatMul"]
-NETWORK = [*LAYERS, "Add", "Concat", "MaxPool", "Relu", "Clip"]
+EXPORT = Path("export")
 
 
 class ExportParams(params.Params):
     calibration_images: int
     latency_images: int
     seed: int
-
-
-class Pictures(CalibrationDataReader):  # type: ignore[misc]
-    """Training images one by one, as the quantiser wants them."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names, self.next, self.end = names, 0, len(names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        self.next, self.end = start_index, end_index
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        if self.next == self.end:
-            return None
-        self.next += 1
-        return {"images": picture(self.names[self.next - 1])[None]}
-
-
-def picture(name: str) -> np.ndarray:
-    """uint8 [height, width, 3] of an ingested image."""
-    return decode((RAW / name).read_bytes(), max_megapixels=float("inf")).copy()
 
 
 def to_onnx(deployed: Deployed, path: Path) -> None:
@@ -78,44 +46,6 @@ def to_onnx(deployed: Deployed, path: Path) -> None:
         verbose=False,
     )
     onnx.checker.check_model(str(path), full_check=True)
-
-
-def quantise(source: Path, target: Path, names: list[str]) -> None:
-    """Static INT8, per channel, QDQ: ranges from training images; the rest stays float."""
-    prepared = target.with_suffix(".pre.onnx")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    nodes = onnx.load(prepared).graph.node
-    layers = [node.name for node in nodes if node.op_type in LAYERS]
-    quantize_static(
-        str(prepared),
-        str(target),
-        Pictures(names),
-        calibrate_method=CalibrationMethod.MinMax,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        reduce_range=True,  # 7-bit weights: without VNNI, products are summed in 16 bits
-        op_types_to_quantize=NETWORK,
-        nodes_to_exclude=layers[-1:],  # small, and its errors are those of the decision
-        # one image's intermediate outputs at a time in memory, not all of them
-        extra_options={"CalibStridedMinMax": 1},
-    )
-    prepared.unlink()
-
-
-def centre(coarse: Path, plain: Path, names: list[str], temperature: float) -> None:
-    """Shift the last layer's bias in `coarse`, so that its mean logits are those of `plain`."""
-    said = []
-    for path in (coarse, plain):
-        predictor = Predictor(path.parent, path.name, threads=2)
-        rows = [predictor.run(picture(name)[None])[0] for name in names]
-        said.append(np.log(np.concatenate(rows).clip(1e-12)))
-    model = onnx.load(coarse)
-    last = [node for node in model.graph.node if node.op_type in LAYERS][-1]
-    (bias,) = (value for value in model.graph.initializer if value.name == last.input[2])
-    shifted = onnx.numpy_helper.to_array(bias) + temperature * (said[1] - said[0]).mean(0)
-    bias.CopyFrom(onnx.numpy_helper.from_array(shifted.astype(np.float32), bias.name))
-    onnx.save(model, coarse)
 
 
 def check(network: torch.nn.Module, meta: dict[str, Any], names: list[str]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def columns(
             continue
     for hook in hooks:
         hook.remove()
-    return {name: torch.cat(parts, 2) for name, parts in found.items()}
+    return {name: torch.cat(chunks, 2) for name, chunks in found.items()}
 
 
 def patches(layer: nn.Conv2d, values: torch.Tensor, seed: int) -> torch.Tensor:
@@ -109,12 +109,10 @@ def quantiser(values: torch.Tensor) -> Callable[[nn.Module, tuple[torch.Tensor]]
     low, high = min(0.0, float(values.min())), max(1e-12, float(values.max()))
     scale = (high - low) / 255
     zero = round(-low / scale)
-    return lambda _layer, given: torch.fake_quantize_per_tensor_affine(
-        given[0], scale, zero, 0, 255
-    )
+    fake = torch.fake_quantize_per_tensor_affine
+    return lambda _layer, given: fake(given[0], scale, zero, 0, 255)
 
 
-@torch.no_grad()
 def round_layer(layer: nn.Conv2d, wanted: torch.Tensor, given: torch.Tensor) -> None:
     """Round the weights: on inputs `given` the layer shall say what it said of `wanted`."""
     weight = layer.weight
@@ -134,9 +132,8 @@ def solve(
 ) -> torch.Tensor:
     """Rows [groups, out, weights + 1] on the grid with rows @ given near the rows @ wanted.
 
-    step [groups, out]: width of the grid. gram: given @ given.T, cross: given @ (wanted - given).T,
-    both [groups, weights + 1, weights + 1]. The last column is the bias, which is not rounded. The
-    largest weight of each row stays as it is, since it lays the grid.
+    step [groups, out]: width of the grid. gram: given @ given.T, cross: given @ (wanted - given).T.
+    The last column is the bias and not rounded; each row's largest weight stays: it lays the grid.
     """
     size = gram.diagonal(dim1=1, dim2=2)[:, :-1].mean(1).clamp_min(1e-9)  # 0 where all inputs are
     gram = gram + DAMPING * size[:, None, None] * torch.eye(gram.shape[1])
