@@ -1,7 +1,8 @@
-"""The vision blueprint in a stranger's hands: copied out, with other images, offline.
+"""A blueprint in a stranger's hands: copied out, with other data, offline.
 
-`app` is the copied folder with an environment of its own, `reproduced` the same after `dvc repro`,
-`server` the Bento from its archive.
+`app` is the vision blueprint, copied, with an environment of its own, `reproduced` the same after
+`dvc repro`, `server` the Bento from its archive. Other blueprints' tests build theirs from the
+functions here.
 """
 
 import contextlib
@@ -91,6 +92,11 @@ def adapt(app: Path, images: Path) -> None:
     parameters["validate"] |= {"near_duplicate_bits": 0}
     parameters["train"] |= {"epochs": 1, "batch_size": 16}
     (app / "params.yaml").write_text(yaml.safe_dump(parameters))
+    open_gate(app)
+
+
+def open_gate(app: Path) -> None:
+    """Thresholds of this folder's own, which any model reaches."""
     document = yaml.safe_load((app / "objectives.yaml").read_text())
     for objective in document["objectives"]:
         for result in objective["key_results"]:
@@ -99,16 +105,17 @@ def adapt(app: Path, images: Path) -> None:
     (app / "objectives.yaml").write_text(yaml.safe_dump(document))
 
 
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> App:
-    """Two `cp`, a real `pip install` in a fresh virtual environment, then no network."""
-    base = tmp_path_factory.mktemp("copy")
+def copy_out(name: str, base: Path, install: list[str]) -> App:
+    """Two `cp` and an installation in a fresh virtual environment; the network is still there.
+
+    install: the command that installs requirements.txt, as a reader of the README would.
+    """
     folder = base / "app"
     ours = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in run([*ours, "blueprints/cv", "shared"], ROOT, dict(os.environ)).split():
-        path = folder / name.removeprefix("blueprints/cv/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, path)
+    for path in run([*ours, f"blueprints/{name}", "shared"], ROOT, dict(os.environ)).split():
+        target = folder / path.removeprefix(f"blueprints/{name}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, target)
     keep = {
         key: value
         for key, value in os.environ.items()
@@ -117,20 +124,34 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     environment = keep | {"BENTOML_HOME": str(base / "bentoml")}
     run([sys.executable, "-m", "venv", str(base / "venv")], base, environment)
     environment["PATH"] = f"{base / 'venv/bin'}:{environment['PATH']}"
-    run(["pip", "install", "--quiet", "--requirement", "requirements.txt"], folder, environment)
+    environment["VIRTUAL_ENV"] = str(base / "venv")
+    run([*install, "--quiet", "--requirement", "requirements.txt"], folder, environment)
+    return App(folder, environment)
+
+
+def cut_off(app: App) -> App:
+    """The folder as a git repository with one commit, and without a network from now on."""
+    base = app.folder.parent
     (base / "offline").mkdir()
     (base / "offline/sitecustomize.py").write_text(OFFLINE)
-    environment |= {"PYTHONPATH": str(base / "offline"), "OFFLINE_LOG": str(base / "offline.log")}
-    own_images(base / "images")
-    adapt(folder, base / "images")
-    run(["git", "init", "-q"], folder, environment)
-    run(["git", "add", "-A"], folder, environment)
+    watched = {"PYTHONPATH": str(base / "offline"), "OFFLINE_LOG": str(base / "offline.log")}
+    app = App(app.folder, app.environment | watched)
+    run(["git", "init", "-q"], *app)
+    run(["git", "add", "-A"], *app)
     run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "start"],
-        folder,
-        environment,
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "start"], *app
     )
-    return App(folder, environment)
+    return app
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
+    """The vision blueprint with scans of digits, installed by pip itself."""
+    base = tmp_path_factory.mktemp("copy")
+    copied = copy_out("cv", base, ["pip", "install"])
+    own_images(base / "images")
+    adapt(copied.folder, base / "images")
+    return cut_off(copied)
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +163,8 @@ def reproduced(app: App) -> App:
 @contextlib.contextmanager
 def serving(app: App, empty: Path, **variables: str) -> Iterator[Server]:
     """The Bento from its archive, in an empty folder, without the repository on the path."""
-    with tarfile.open(app.folder / "dist/cell-inspection.bento") as archive:
+    (bento,) = (app.folder / "dist").glob("*.bento")
+    with tarfile.open(bento) as archive:
         archive.extractall(empty, filter="data")
     log = empty.parent / f"{empty.name}.log"
     port = benchmark.free_port()

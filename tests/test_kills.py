@@ -1,37 +1,19 @@
 """`dvc repro` killed at any moment: the next one ends as an undisturbed one does. Goal P1."""
 
-import os
 import random
 import shutil
-import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 from copied import App, edit, run
+from killing import begin, copy, kill, results, said, wait_for, wait_for_stage
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.fault]
 
-STAGES = ("ingest", "validate", "prepare", "train", "evaluate")
 KILLS = {"prepare": 6, "train": 8, "evaluate": 6}
 SEED, LONGEST = 0, 8.0  # of the delays; seconds
-
-
-def copy(app: App, folder: Path, *forgotten: str) -> App:
-    """A copy of the folder, of which DVC knows no `forgotten` stage and no earlier run."""
-    shutil.copytree(app.folder, folder, symlinks=True)
-    shutil.rmtree(folder / ".dvc/cache/runs", ignore_errors=True)
-
-    def forget(document: dict[str, Any]) -> None:
-        for stage in forgotten:
-            del document["stages"][stage]
-
-    edit(folder / "dvc.lock", forget)
-    return App(folder, app.environment)
 
 
 @pytest.fixture(scope="module")
@@ -48,52 +30,6 @@ def undisturbed(changed: App, tmp_path_factory: pytest.TempPathFactory) -> App:
     app = copy(changed, tmp_path_factory.mktemp("undisturbed") / "app")
     run(["dvc", "repro", "evaluate"], *app)
     return app
-
-
-def results(app: App, *stages: str) -> dict[str, Any]:
-    """What DVC recorded of these stages, every output's hash among it, and the metrics."""
-    recorded = yaml.safe_load((app.folder / "dvc.lock").read_text())["stages"]
-    found = {name: recorded[name] for name in stages or STAGES}
-    return found if stages else found | {"metrics": (app.folder / "metrics.json").read_text()}
-
-
-def begin(app: App, *arguments: str) -> psutil.Popen:
-    """`dvc repro` with a process group of its own; what it says goes to `said`."""
-    with app.folder.with_suffix(".log").open("w") as output:
-        return psutil.Popen(
-            ["dvc", "repro", *arguments],
-            cwd=app.folder,
-            env=app.environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def said(app: App) -> str:
-    return app.folder.with_suffix(".log").read_text()
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def wait_for_stage(app: App, process: psutil.Popen, stage: str) -> None:
-    """Until `dvc repro` came to this stage, or beyond."""
-    lines = [f"Running stage '{name}'" for name in STAGES[STAGES.index(stage) :]]
-    wait_for(lambda: any(line in said(app) for line in lines) or process.poll() is not None)
-
-
-def kill(process: psutil.Popen) -> bool:
-    """End the whole process group without warning; False if it had ended already."""
-    alive = process.poll() is None
-    if alive:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return alive
 
 
 def test_a_killed_prepare_is_done_again(changed: App, undisturbed: App, tmp_path: Path) -> None:
