@@ -8,6 +8,8 @@ from typing import Any
 
 from shared import objectives, params
 
+# What a model is: graphs, arrays, and the thresholds and choices beside them.
+MODEL = (".json", ".onnx", ".safetensors")
 CODE = ["*.py", "params.yaml", "objectives.yaml", "dvc.yaml", "requirements*.txt"]
 
 
@@ -19,7 +21,7 @@ def collect(folder: Path = Path()) -> dict[str, Any]:
         "git_dirty": bool(_git(folder, "status", "--porcelain", "--", *CODE)),
         "pipeline": pipeline_hash(folder / "dvc.lock"),
         "data": data_hash(folder / "dvc.lock"),
-        "model_version": file_hash(*sorted((folder / "export").glob("*.onnx")))[:12],
+        "model_version": file_hash(*model_files(folder / "export"))[:12],
     }
 
 
@@ -41,6 +43,11 @@ def pipeline_hash(path: Path) -> str:
 def data_hash(path: Path) -> str:
     """SHA-256 of what `prepare` made: two runs with the same value saw the same splits."""
     return _digest(_stages(path).get("prepare", {}).get("outs"))
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of an exported model that decide its answers, in a fixed order."""
+    return sorted(path for path in folder.glob("*") if path.suffix in MODEL)
 
 
 def file_hash(*paths: Path) -> str:

@@ -29,3 +29,12 @@ def test_a_package_brings_its_own_chain(folder: Path) -> None:
     assert provenance.packaged(folder)["bento"] == "none"
     params.write_json(folder / "provenance.json", {"bento": "demo:1"})
     assert provenance.packaged(folder) == {"bento": "demo:1"}
+
+
+def test_a_changed_threshold_is_another_model(folder: Path) -> None:
+    before = provenance.collect()["model_version"]
+    params.write_json(folder / "export/model.json", {"threshold": 0.5})
+    changed = provenance.collect()["model_version"]
+    assert changed != before
+    (folder / "export/example.png").write_bytes(b"only shown")
+    assert provenance.collect()["model_version"] == changed
