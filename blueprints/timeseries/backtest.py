@@ -1,0 +1,137 @@
+"""Errors of the backtest: where it looks back from, scaled errors, the choice of the model."""
+
+from typing import Any
+
+import features
+import numpy as np
+from dataset import Series
+from intervals import quantiles
+
+Array = np.ndarray
+Folds = dict[int, dict[str, Array]]  # steps back -> candidate -> [series, horizon]
+
+
+def cuts(series: list[Series], folds: int, meta: dict[str, Any]) -> list[int]:
+    """Steps before the end of training at which to look back, the oldest first."""
+    m, horizon = meta["season_length"], meta["horizon"]
+    longest = max(one.length for one in series)
+    found = [horizon + i * max(m, horizon // 2) for i in range(folds)]
+    found = [back for back in found if longest - back >= first(meta)]
+    if not found:
+        raise SystemExit(f"train: no series is long enough to look back {horizon} steps")
+    return found[::-1]
+
+
+def first(meta: dict[str, Any]) -> int:
+    """Values a series needs before it is forecast."""
+    return max(2 * int(meta["season_length"]), 4)
+
+
+def ends(series: list[Series], back: int, meta: dict[str, Any]) -> Array:
+    """[n, 2] (series, length) of the series that are long enough `back` steps before the end."""
+    lengths = [(i, one.length - back) for i, one in enumerate(series)]
+    return np.array([pair for pair in lengths if pair[1] >= first(meta)], int).reshape(-1, 2)
+
+
+def naive_error(values: Array, m: int) -> float:
+    """Mean error of the seasonal naive forecast inside a history: the unit of MASE and RMSSE."""
+    m = m if len(values) > m else 1
+    return float(np.abs(values[m:] - values[:-m]).mean())
+
+
+def scaled(series: list[Series], forecasts: Array, back: int, m: int) -> Array:
+    """[series] mean absolute scaled error; NaN where nothing is to be compared.
+
+    Values that were missing do not count, nor do constant histories, whose unit would be 0.
+    """
+    found = np.full(len(series), np.nan)
+    for i, one in enumerate(series):
+        begin = one.length - back
+        real = slice(begin, begin + forecasts.shape[1])
+        counted = ~one.filled[real] & np.isfinite(forecasts[i])
+        unit = naive_error(one.values[:begin], m) if begin > 1 else 0.0
+        if counted.any() and unit > 0:
+            found[i] = np.abs(one.values[real] - forecasts[i])[counted].mean() / unit
+    return found
+
+
+def means(series: list[Series], folds: Folds, meta: dict[str, Any]) -> dict[str, float]:
+    """Mean scaled error per candidate over series and folds."""
+    errors = table(series, folds, meta)
+    return {f"backtest.{name}.mase": float(np.nanmean(values)) for name, values in errors.items()}
+
+
+def table(series: list[Series], folds: Folds, meta: dict[str, Any]) -> dict[str, Array]:
+    """candidate -> scaled errors [folds, series]."""
+    m, names = meta["season_length"], list(next(iter(folds.values())))
+    return {
+        name: np.stack([scaled(series, found[name], back, m) for back, found in folds.items()])
+        for name in names
+    }
+
+
+def choose(series: list[Series], folds: Folds, config: Any, meta: dict[str, Any]) -> dict[str, Any]:
+    """The model for all series, or one for each where that pays, and what the service needs of it.
+
+    Whether it pays is measured on the newest fold, with choices made on the older ones.
+    """
+    names, errors = list(config.candidates), table(series, folds, meta)
+    of = np.stack([errors[name] for name in names])  # [candidates, folds, series]
+    best = int(np.nanmean(of, axis=(1, 2)).argmin())
+    own, gain = own_choice(of), 0.0
+    if of.shape[1] > 1:
+        older = own_choice(of[:, :-1])
+        common = of[int(np.nanmean(of[:, :-1], axis=(1, 2)).argmin()), -1]
+        picked = np.take_along_axis(of[:, -1], older[None], axis=0)[0]
+        gain = float(1 - np.nanmean(picked) / np.nanmean(common))
+    per_series = gain >= config.per_series
+    index = own if per_series else np.full(len(series), best)
+    chosen = [names[i] for i in index]
+    rows = [
+        {"steps_back": back, "candidate": name, "mase": float(np.nanmean(errors[name][i]))}
+        for i, back in enumerate(folds)
+        for name in names
+    ]
+    return {
+        "chosen": "per series" if per_series else names[best],
+        "choices": chosen,
+        "per_series_gain": gain,
+        "backtest_mase": float(np.nanmean(np.take_along_axis(of, index[None, None], axis=0))),
+        "backtest": rows,
+        "candidates": names,
+        "combined": list(config.combined),
+        "levels": list(config.levels),
+        "quantiles": quantiles(misses(series, folds, chosen, meta), config.levels),
+    }
+
+
+def own_choice(errors: Array) -> Array:
+    """[series] index of the candidate of least mean error; errors [candidates, folds, series].
+
+    A series without errors gets the candidate that is best for all.
+    """
+    known = np.isfinite(errors)
+    mean = np.where(known, errors, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    mean = np.where(known.any(axis=1), mean, np.inf)
+    common = int(np.nanmean(errors, axis=(1, 2)).argmin())
+    return np.where(np.isfinite(mean).any(axis=0), mean.argmin(axis=0), common)
+
+
+def misses(
+    series: list[Series], folds: Folds, chosen: list[str], meta: dict[str, Any]
+) -> list[list[float]]:
+    """Per step ahead, the errors of the chosen models in all folds, in units of the scale."""
+    m, horizon = meta["season_length"], meta["horizon"]
+    errors: list[list[float]] = [[] for _ in range(horizon)]
+    for back, found in folds.items():
+        for i, one in enumerate(series):
+            begin, forecast = one.length - back, found[chosen[i]][i]
+            if begin < first(meta) or not np.isfinite(forecast).any():
+                continue
+            recent = features.origins(one.values[:begin], m, np.array([begin]))["recent"]
+            unit = float(features.scale(recent, m)[0])
+            real = slice(begin, begin + horizon)
+            error = (one.values[real] - forecast) / unit
+            for step in np.flatnonzero(~one.filled[real] & np.isfinite(error)):
+                errors[step].append(float(error[step]))
+    return errors

@@ -1,0 +1,150 @@
+"""Forecasts without torch, sktime or statsmodels: numpy and ONNX Runtime on what `export` wrote.
+
+The one place of pre- and post-processing: service, batch, evaluation and export checks call this
+file. A series the model knows is forecast from its own state, brought up to date with the values
+that came since; an unknown one from its history, with the parameters usual for the others.
+"""
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import classical
+import features
+import frequency
+import intervals
+import numpy as np
+import onnxruntime
+import pandas as pd
+from safetensors.numpy import load_file
+
+from shared.guards import BadInput
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of some series at their newest moment; n rows each."""
+
+    chosen: list[str]
+    recent: Array  # [n, seasons * season_length], newest first
+    observations: Array  # [n]
+    last: list[pd.Timestamp]
+    states: dict[str, classical.State]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The forecast of one series: a mean and intervals for each timestamp."""
+
+    timestamps: list[str]
+    mean: Array  # [horizon]
+    intervals: dict[str, tuple[Array, Array]]  # level -> lower, upper
+    model: str
+
+
+class Predictor:
+    """An exported model: `folder` holds model.json, states.safetensors and global.onnx."""
+
+    def __init__(self, folder: str | Path = "export", threads: int = 1) -> None:
+        folder = Path(folder)
+        self.meta: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.season_length, self.horizon = self.meta["season_length"], self.meta["horizon"]
+        self.index = {name: i for i, name in enumerate(self.meta["series"])}
+        self.states: dict[str, classical.State] = {}
+        for key, values in load_file(folder / "states.safetensors").items():
+            name, part = key.split(".")
+            self.states.setdefault(name, {})[part] = values
+        self.session = None
+        if (folder / "global.onnx").exists():
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+            self.session = onnxruntime.InferenceSession(
+                str(folder / "global.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+
+    def known(self, rows: list[dict[str, Any]]) -> Known:
+        """Trained series with their rows of the feature store: series_id, recent, observations,
+        last. Raises KeyError for a series that training has not seen.
+        """
+        at = [self.index[row["series_id"]] for row in rows]
+        recent = np.array([row["recent"] for row in rows], float)
+        observations = np.array([row["observations"] for row in rows], np.int64)
+        new = observations - np.array(self.meta["observations"])[at]
+        if new.min() < 0:
+            name = rows[int(new.argmin())]["series_id"]
+            raise BadInput("series_id", f"{name}: its features are older than the model", 503)
+        states = {
+            name: {key: values[at] for key, values in state.items()}
+            for name, state in self.states.items()
+        }
+        states = {
+            name: classical.updated(name, state, recent, new) for name, state in states.items()
+        }
+        chosen = [self.meta["choices"][i] for i in at]
+        return Known(chosen, recent, observations, [row["last"] for row in rows], states)
+
+    def of_history(self, values: Array, last: pd.Timestamp) -> Known:
+        """A series that only the request knows: [t] values without gaps."""
+        recent = features.origins(values, self.season_length, np.array([len(values)]))["recent"]
+        usual = self.meta["usual_parameters"]
+        states = {
+            name: classical.begin(name, values, self.season_length, usual.get(name, {}))
+            for name in self.states
+        }
+        return Known([self.meta["usual_choice"]], recent, np.array([len(values)]), [last], states)
+
+    def candidates(self, known: Known, horizon: int, covariates: Array | None) -> dict[str, Array]:
+        """Means [n, horizon] of every exported candidate; covariates: [n, horizon, columns]."""
+        floor = -np.inf if self.meta["negative"] else 0.0
+        found = {
+            name: classical.forecast(name, state, horizon) for name, state in known.states.items()
+        }
+        if self.session is not None:
+            found["global"] = self._global(known, horizon, covariates)
+        found = {name: np.maximum(values, floor) for name, values in found.items()}
+        members = [found[name] for name in self.meta["combined"] if name in found]
+        if members:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a step that no candidate knows stays NaN
+                found["combination"] = np.nanmedian(members, axis=0)
+        return found
+
+    def _global(self, known: Known, horizon: int, covariates: Array | None) -> Array:
+        steps, more = np.arange(1, horizon + 1), []
+        if self.meta["calendar"]:
+            times = np.stack([self.next_steps(last, horizon).to_numpy() for last in known.last])
+            more += features.calendar(times, tuple(self.meta["calendar"]))
+        if covariates is not None:
+            more += list(np.moveaxis(covariates, 2, 0))
+        rows, base = features.rows(
+            known.recent, known.observations, self.season_length, steps, more
+        )
+        assert self.session is not None
+        change = self.session.run(None, {"rows": rows.reshape(-1, rows.shape[2])})[0]
+        return features.unsquash(base + change.reshape(base.shape))
+
+    def next_steps(self, last: pd.Timestamp, horizon: int) -> pd.DatetimeIndex:
+        return frequency.next_steps(pd.Timestamp(last), self.meta["frequency"], horizon)
+
+    def forecast(
+        self, known: Known, horizon: int, levels: list[float], covariates: Array | None = None
+    ) -> list[Answer]:
+        """One answer per series; a chosen model that cannot forecast gives way to last season."""
+        found = self.candidates(known, horizon, covariates)
+        unit = features.scale(known.recent, self.season_length)
+        place = (-np.arange(1, horizon + 1)) % self.season_length
+        answers = []
+        for i, (name, last) in enumerate(zip(known.chosen, known.last, strict=True)):
+            mean = found[name][i]
+            mean = np.where(np.isfinite(mean), mean, known.recent[i, place])
+            bands = {
+                f"{level:g}": intervals.interval(mean, unit[i], level, self.meta)
+                for level in levels
+            }
+            times = [time.isoformat() for time in self.next_steps(last, horizon)]
+            answers.append(Answer(times, mean, bands, name))
+        return answers

@@ -1,0 +1,122 @@
+"""What a request may ask, and how it is checked: each refusal names the field and the limit."""
+
+from typing import Any
+
+import frequency
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.guards import BadInput
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class History(BaseModel):
+    """A series that the model has not seen: a value for each timestamp, the oldest first."""
+
+    model_config = STRICT
+    timestamps: list[str] = Field(description="ISO 8601, one after the other at the frequency")
+    values: list[float]
+
+
+class Question(BaseModel):
+    """A forecast by the id of a trained series, or by a history."""
+
+    model_config = ConfigDict(**STRICT, json_schema_extra={"example": {"series_id": "M1"}})
+    series_id: str | None = Field(default=None, max_length=200)
+    history: History | None = None
+    horizon: int | None = Field(default=None, description="steps ahead; default and most: trained")
+    levels: list[float] | None = Field(default=None, description="per cent; default: as trained")
+    covariates: dict[str, list[float]] | None = Field(
+        default=None, description="future values, one per step, of what the model was trained with"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Question":
+        if (self.series_id is None) == (self.history is None):
+            raise ValueError("give exactly one of series_id, history")
+        return self
+
+
+def example(meta: dict[str, Any]) -> dict[str, Any]:
+    """A question that this model answers."""
+    future = {name: [0.0] * meta["horizon"] for name in meta["covariates"]}
+    return {"series_id": meta["series"][0]} | ({"covariates": future} if future else {})
+
+
+def limits(question: Question, meta: dict[str, Any]) -> tuple[int, list[float]]:
+    """Horizon and levels within what the model was trained for."""
+    horizon = meta["horizon"] if question.horizon is None else question.horizon
+    if not 1 <= horizon <= meta["horizon"]:
+        raise BadInput("horizon", f"{horizon} is not from 1 to {meta['horizon']}")
+    levels = meta["levels"] if question.levels is None else question.levels
+    known = ", ".join(f"{level:g}" for level in meta["levels"])
+    for level in levels:
+        if level not in meta["levels"]:
+            raise BadInput("levels", f"{level:g} is none of {known}")
+    return horizon, list(dict.fromkeys(levels))
+
+
+def covariates(question: Question, meta: dict[str, Any], horizon: int) -> np.ndarray | None:
+    """[1, horizon, columns] future values in the order of training; None without covariates."""
+    given, names = question.covariates or {}, meta["covariates"]
+    for name in given:
+        if name not in names:
+            raise BadInput(f"covariates.{name[:60]}", "the model was trained without it")
+    for name in names:
+        if name not in given:
+            reason = f"is missing: the model needs its value at each of the {horizon} steps ahead"
+            raise BadInput(f"covariates.{name}", reason)
+        if len(given[name]) != horizon:
+            reason = f"has {len(given[name])} values for {horizon} steps"
+            raise BadInput(f"covariates.{name}", reason)
+    if not names:
+        return None
+    return np.array([given[name] for name in names], float).T[None]
+
+
+def history(
+    given: History, meta: dict[str, Any], most: int
+) -> tuple[pd.DatetimeIndex, list[float]]:
+    """Timestamps and values of a usable history."""
+    values, count = given.values, len(given.timestamps)
+    least = max(2 * meta["season_length"], 4)
+    if count != len(values):
+        raise BadInput("history", f"has {count} timestamps and {len(values)} values")
+    if count > most:
+        raise BadInput("history", f"has {count} values; the limit is {most}: send the newest", 413)
+    if count < least:
+        raise BadInput("history", f"has {count} values; at least {least} are needed (two seasons)")
+    if not meta["negative"] and min(values) < 0:
+        at = given.timestamps[int(np.argmin(values))]
+        raise BadInput("history.values", f"{min(values):g} at {at[:40]} is negative")
+    if max(map(abs, values)) > 1e15:
+        raise BadInput("history.values", "above 1e15 in size")
+    return timestamps(given.timestamps, meta["frequency"]), values
+
+
+def timestamps(texts: list[str], expected: str) -> pd.DatetimeIndex:
+    """The timestamps, which must follow each other at the model's frequency."""
+    wrong = next((text for text in texts if len(text) > 40), None)
+    try:
+        if wrong is not None:
+            raise ValueError(wrong)
+        times = pd.to_datetime(pd.Series(texts), format="ISO8601")
+        if times.dt.tz is not None:
+            times = times.dt.tz_localize(None)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise BadInput(
+            "history.timestamps", "are not all ISO 8601 timestamps of one zone"
+        ) from None
+    index = pd.DatetimeIndex(times)
+    steps, rest = frequency.steps(times, expected)
+    off = np.flatnonzero((rest != rest[0]) | (rest < 0))
+    if len(off):
+        reason = f"{texts[off[0]]} is not on the model's frequency {expected}"
+        raise BadInput("history.timestamps", reason)
+    jumps = np.flatnonzero(np.diff(steps) != 1)
+    if len(jumps):
+        pair = f"{texts[jumps[0]]} is not followed by the next step but by {texts[jumps[0] + 1]}"
+        raise BadInput("history.timestamps", f"{pair}; frequency {expected}, without gaps")
+    return index

@@ -1,0 +1,87 @@
+"""Scores of forecasts: scaled errors, intervals; values that were missing do not count.
+
+Arrays are [series, horizon]; `unit` is the mean error [series] of the seasonal naive forecast
+inside the history (Hyndman and Koehler 2006), `unit_squared` the mean of its square.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from backtest import naive_error
+from dataset import Series
+
+Array = np.ndarray
+Intervals = dict[str, tuple[Array, Array]]
+
+
+def truth(series: list[Series], horizon: int) -> Array:
+    """The held-out values, NaN where they were missing."""
+    ends = [slice(one.length, one.length + horizon) for one in series]
+    pairs = list(zip(series, ends, strict=True))
+    return np.stack([np.where(one.filled[end], np.nan, one.values[end]) for one, end in pairs])
+
+
+def units(series: list[Series], m: int) -> tuple[Array, Array]:
+    """(unit, unit_squared) [series]; NaN for a constant history, which has no scale."""
+    found = np.array([naive_error(one.values[: one.length], m) for one in series])
+    histories = [one.values[: one.length] for one in series]
+    squares = np.array([float(((v[m:] - v[:-m]) ** 2).mean()) for v in histories])
+    return np.where(found > 0, found, np.nan), np.where(squares > 0, squares, np.nan)
+
+
+def errors(mean: Array, real: Array, unit: Array, unit_squared: Array) -> dict[str, Array]:
+    """Per series [n]: mase, rmsse, smape (per cent), bias (in units)."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore")  # a series without held-out values stays NaN
+        miss = mean - real
+        symmetric = 200 * np.abs(miss) / (np.abs(mean) + np.abs(real))
+        return {
+            "mase": np.nanmean(np.abs(miss), axis=1) / unit,
+            "rmsse": np.sqrt(np.nanmean(miss**2, axis=1) / unit_squared),
+            "smape": np.nanmean(np.where(miss == 0, 0, symmetric), axis=1),
+            "bias": np.nanmean(miss, axis=1) / unit,
+        }
+
+
+def of_intervals(intervals: Intervals, mean: Array, real: Array, unit: Array) -> dict[str, float]:
+    """coverage_L and width_L (in units) per level, and the mean pinball loss over all quantiles."""
+    found, losses = {}, [pinball(mean, real, 0.5) / unit[:, None]]
+    for level, (lower, upper) in intervals.items():
+        inside = np.where(np.isnan(real), np.nan, (real >= lower) & (real <= upper))
+        found[f"coverage_{level}"] = float(np.nanmean(inside))
+        found[f"width_{level}"] = float(np.nanmean((upper - lower) / unit[:, None]))
+        outside = (100 - float(level)) / 200
+        losses.append(pinball(lower, real, outside) / unit[:, None])
+        losses.append(pinball(upper, real, 1 - outside) / unit[:, None])
+    return found | {"pinball": float(np.nanmean(losses))}
+
+
+def pinball(quantile: Array, real: Array, share: float) -> Array:
+    """The loss whose minimum is the quantile of that share."""
+    return np.maximum(share * (real - quantile), (share - 1) * (real - quantile))
+
+
+def summary(per_series: dict[str, Array]) -> dict[str, float]:
+    return {name: float(np.nanmean(values)) for name, values in per_series.items()}
+
+
+def interval_of_mean(values: Array, seed: int, rounds: int = 1000) -> list[float]:
+    """95 % bootstrap interval of the mean over series."""
+    known = values[np.isfinite(values)]
+    drawn = np.random.default_rng(seed).integers(0, len(known), (rounds, len(known)))
+    return [float(x) for x in np.quantile(known[drawn].mean(axis=1), [0.025, 0.975])]
+
+
+def by_horizon(mean: Array, real: Array, unit: Array, intervals: Intervals) -> list[dict[str, Any]]:
+    """Mean scaled error and coverage of each step ahead."""
+    rows = []
+    for step in range(mean.shape[1]):
+        error = np.abs(mean[:, step] - real[:, step]) / unit
+        row: dict[str, Any] = {"step": step + 1, "mase": float(np.nanmean(error))}
+        for level, (lower, upper) in intervals.items():
+            value = real[:, step]
+            inside = (value >= lower[:, step]) & (value <= upper[:, step])
+            row[f"coverage_{level}"] = float(np.nanmean(np.where(np.isnan(value), np.nan, inside)))
+        rows.append(row)
+    return rows
