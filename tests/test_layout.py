@@ -30,6 +30,7 @@ FILES += [
     "predictor.py",
     "service.py",
     "batch.py",
+    "bench.py",
     "monitor.py",
     "README.md",
     "objectives.yaml",
@@ -72,6 +73,44 @@ def test_every_local_module_a_stage_imports_is_its_dependency(blueprint: Path) -
             assert imported <= set(stage["deps"]), (
                 f"{name}: {imported - set(stage['deps'])} not in deps"
             )
+
+
+SECTIONS = ["Use your own ", "Take it away", "Architecture", "Data card"]
+ROUTES = {"cv": "/classify", "timeseries": "/forecast", "rl": "/act", "genai": "/extract"}
+
+
+def test_readmes_have_the_same_sections(blueprint: Path) -> None:
+    titles = re.findall(r"^## (.*)", (blueprint / "README.md").read_text(), re.MULTILINE)
+    assert len(titles) == len(SECTIONS)
+    for title, section in zip(titles, SECTIONS, strict=True):
+        assert title.startswith(section)
+    text = (blueprint / "README.md").read_text()
+    assert text.count("```mermaid") == 2, "a context diagram and a container diagram"
+
+
+def test_stages_have_the_same_outputs(blueprint: Path) -> None:
+    """What reports, gate and tracking read has one name everywhere."""
+    stages = yaml.safe_load((blueprint / "dvc.yaml").read_text())["stages"]
+    for name, command in {name: f"python {name}.py" for name in STAGES[:-2]}.items():
+        assert stages[name]["cmd"] == command and name in stages[name]["params"]
+    found = [
+        next(iter(out)) if isinstance(out, dict) else out
+        for stage in stages.values()
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]
+    ]
+    wanted = {"data/raw", "data/prepared", "models", "plots", "export", "metrics.json"}
+    wanted |= {"export.json", "reports/explore.html", "reports/validation.json"}
+    wanted |= {"reports/reference.json", "reports/objectives.json", "reports/objectives.md"}
+    assert wanted <= set(found)
+
+
+def test_services_have_one_verb_and_the_common_settings(blueprint: Path) -> None:
+    """/info and /feedback come from shared.serving; health and /metrics from BentoML."""
+    service = (blueprint / "service.py").read_text()
+    assert re.findall(r'@app\.\w+\("(/\w+)"', service) == [ROUTES[blueprint.name]]
+    assert "serving.application(" in service and "guards.Guard" in service
+    settings = params.load_yaml(blueprint / "params.yaml")["service"]
+    assert {"max_body_mb", "max_concurrency", "timeout_s", "threads", "log_inputs"} <= set(settings)
 
 
 def test_stage_scripts_say_what_they_make(blueprint: Path) -> None:
