@@ -50,7 +50,8 @@ def advance(name: str, state: State, value: Array) -> State:
         last = gamma * (value - before - moved) + (1 - gamma) * first
         trend = beta * (level - before) + (1 - beta) * moved
         return state | {"level": level, "trend": trend, "season": np.column_stack([later, last])}
-    plain = np.where(state["multiplied"] > 0, value / first, value - first)
+    with np.errstate(divide="ignore", invalid="ignore"):  # an added pattern may have zeros
+        plain = np.where(state["multiplied"] > 0, value / first, value - first)
     level = state["alpha"] * plain + (1 - state["alpha"]) * state["level"]
     more = {"level": level, "observations": state["observations"] + 1}
     return state | more | {"season": np.column_stack([later, first])}
@@ -58,9 +59,13 @@ def advance(name: str, state: State, value: Array) -> State:
 
 def updated(name: str, state: State, recent: Array, new: Array) -> State:
     """The state with the `new` [series] latest values of `recent` [series, t] taken in, newest
-    first; no more than there are.
+    first; no more than there are, and then the season is turned to the right place before.
     """
-    new = np.minimum(new, recent.shape[1])
+    skipped, new = np.maximum(new - recent.shape[1], 0), np.minimum(new, recent.shape[1])
+    if "season" in state:
+        m = state["season"].shape[1]
+        places = (np.arange(m) + skipped[:, None]) % m
+        state = state | {"season": np.take_along_axis(state["season"], places, axis=1)}
     for back in range(int(new.max(initial=0)), 0, -1):
         later = advance(name, state, recent[:, back - 1])
         due = new >= back

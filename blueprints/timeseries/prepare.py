@@ -67,7 +67,9 @@ def without_outliers(table: pd.DataFrame, horizon: int, meta: dict[str, Any]) ->
     """Training rows that `validate` calls outliers lose their value, to be filled as gaps are."""
     held_out = table.groupby("series_id").cumcount(ascending=False) < horizon
     score = params.load_yaml("params.yaml")["validate"]["outlier_score"]
-    found = checks.outliers(table[~held_out], meta["season_length"], score)
+    rows = table[~held_out].reset_index(drop=True)
+    rows["step"] = frequency.steps(rows["timestamp"], meta["frequency"])[0]
+    found = checks.outliers(rows, meta["season_length"], score)
     keys = pd.MultiIndex.from_frame(found[["series_id", "timestamp"]])
     wrong = pd.MultiIndex.from_frame(table[["series_id", "timestamp"]]).isin(keys)
     return table.assign(value=table["value"].mask(wrong))

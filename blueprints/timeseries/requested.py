@@ -1,5 +1,6 @@
 """What a request may ask, and how it is checked: each refusal names the field and the limit."""
 
+import re
 from typing import Any
 
 import frequency
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.guards import BadInput
 
+ZONE = re.compile(r"[T ].*(Z|[+-]\d\d(?::?\d\d)?)$")  # the offset of an ISO 8601 time
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -98,10 +100,10 @@ def history(
 
 def timestamps(texts: list[str], expected: str) -> pd.DatetimeIndex:
     """The timestamps, which must follow each other at the model's frequency."""
-    wrong = next((text for text in texts if len(text) > 40), None)
+    zones = {found[0] if (found := ZONE.findall(text)) else "" for text in texts}
     try:
-        if wrong is not None:
-            raise ValueError(wrong)
+        if len(zones) > 1 or not all(0 < len(text) <= 40 for text in texts):
+            raise ValueError("mixed, empty or long")
         times = pd.to_datetime(pd.Series(texts), format="ISO8601")
         if times.dt.tz is not None:
             times = times.dt.tz_localize(None)

@@ -1,0 +1,146 @@
+"""The backtest looks back only, chooses what pays, and its intervals hold what they promise."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import backtest
+import folds
+import intervals
+import numpy as np
+import pytest
+from dataset import Moments, Series
+from features import origins
+
+META: dict[str, Any] = {"season_length": 4, "horizon": 6, "covariates": [], "calendar": []}
+META |= {"negative": False}
+CONFIG = SimpleNamespace(
+    candidates=("seasonal_naive", "theta", "global", "combination"),
+    combined=("seasonal_naive", "theta", "global"),
+    per_series=0.02,
+    levels=(80.0,),
+    trees=5,
+    leaves=3,
+    min_rows_per_leaf=5,
+    learning_rate=0.1,
+    jobs=1,
+    seed=0,
+)
+
+
+def series(name: str, values: np.ndarray, length: int) -> Series:
+    times = np.arange(len(values)).astype("datetime64[D]").astype("datetime64[ns]")
+    return Series(
+        name, times, values, np.zeros(len(values), bool), np.zeros((len(values), 0)), length
+    )
+
+
+def drawn(number: int = 6, length: int = 40) -> list[Series]:
+    generator = np.random.default_rng(0)
+    pattern = np.tile([10.0, 30, 20, 40], 20)[: length + 6]
+    return [
+        series(f"S{i}", pattern * generator.lognormal(0, 0.1, length + 6), length)
+        for i in range(number)
+    ]
+
+
+def moments(given: list[Series], wanted: np.ndarray) -> Moments:
+    recent = [origins(given[i].values, 4, np.array([length]))["recent"][0] for i, length in wanted]
+    return Moments(wanted[:, 0], wanted[:, 1], np.stack(recent), wanted[:, 1])
+
+
+def fold(given: list[Series], back: int) -> dict[str, np.ndarray]:
+    every = [(i, t) for i, one in enumerate(given) for t in range(8, one.length)]
+    learnt, ends = moments(given, np.array(every)), moments(given, backtest.ends(given, back, META))
+    return folds.fold(given, (learnt, ends), back, CONFIG, META)[0]
+
+
+def test_a_fold_knows_nothing_of_what_came_after_it() -> None:
+    given = drawn()
+    changed = []
+    for one in given:
+        values = one.values.copy()
+        values[one.length - 10 :] *= 100
+        changed.append(one._replace(values=values))
+    before, after = fold(given, 10), fold(changed, 10)
+    assert set(before) == set(CONFIG.candidates)
+    for name, values in before.items():
+        np.testing.assert_array_equal(values, after[name], err_msg=name)
+
+
+def test_a_series_too_short_for_a_fold_has_no_forecast_in_it() -> None:
+    given = [*drawn(), series("short", np.arange(20.0), 14)]
+    found = fold(given, 10)
+    for name, values in found.items():
+        assert np.isnan(values[-1]).all() and np.isfinite(values[:-1]).all(), name
+    errors = backtest.table(given, {10: found}, META)
+    assert np.isnan(errors["theta"][0, -1])
+    chosen = backtest.choose(given, {10: found}, CONFIG, META)
+    assert len(chosen["choices"]) == len(given)
+
+
+def test_cuts_are_seasons_apart_and_those_no_series_reaches_are_left_out() -> None:
+    assert backtest.cuts(drawn(), 3, META) == [14, 10, 6]
+    assert backtest.cuts([series("a", np.zeros(27), 21)], 3, META) == [10, 6]
+    with pytest.raises(SystemExit, match="no series is long enough to look back 6 steps"):
+        backtest.cuts([series("a", np.zeros(18), 12)], 3, META)
+
+
+def chosen_for(errors: dict[str, list[list[float]]]) -> dict[str, Any]:
+    """Choice when the candidates miss by these multiples [folds][series] of the truth's unit."""
+    number = len(next(iter(errors.values()))[0])
+    given = [
+        series(f"S{i}", np.tile([10.0, 30, 20, 40.5], 20)[:46] + np.arange(46), 40)
+        for i in range(number)
+    ]
+    made: backtest.Folds = {}
+    for fold_number, back in enumerate((14, 10, 6)):
+        made[back] = {
+            name: np.stack(
+                [
+                    one.values[40 - back : 46 - back] + values[fold_number][i] * 4
+                    for i, one in enumerate(given)
+                ]
+            )
+            for name, values in errors.items()
+        }
+    config = SimpleNamespace(**vars(CONFIG) | {"candidates": tuple(errors)})
+    return backtest.choose(given, made, config, META)
+
+
+def test_one_model_serves_all_when_choosing_per_series_does_not_pay() -> None:
+    noisy = {"theta": [[1, 2], [1, 2], [2, 1]], "global": [[2, 1.2], [2, 1.2], [1, 2]]}
+    found = chosen_for(noisy)  # what was better on the older folds is worse on the newest
+    assert found["per_series_gain"] < 0 and len(set(found["choices"])) == 1
+    assert found["chosen"] in ("theta", "global")
+
+
+def test_each_series_gets_its_own_model_when_that_pays() -> None:
+    stable = {"theta": [[1, 3], [1, 3], [1, 3]], "global": [[3, 1], [3, 1], [3, 1]]}
+    found = chosen_for(stable)
+    assert found["choices"] == ["theta", "global"] and found["chosen"] == "per series"
+    assert found["per_series_gain"] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("level", [50.0, 80.0, 95.0])
+def test_intervals_cover_what_they_promise(level: float) -> None:
+    """Over many draws of few skewed errors a new one is inside at least as often as promised."""
+    generator, inside = np.random.default_rng(0), []
+    for _ in range(400):
+        errors = generator.exponential(1, (1, 150))
+        below, above = intervals.quantiles(errors.tolist(), (level,))[f"{level:g}"]
+        new = generator.exponential(1, 200)
+        inside.append(((new >= below[0]) & (new <= above[0])).mean())
+    assert level / 100 - 0.005 < np.mean(inside) < level / 100 + 0.03
+
+
+def test_steps_with_few_errors_borrow_from_their_neighbours() -> None:
+    errors = [[float(i)] * 60 for i in range(6)]
+    assert set(intervals.around(errors, 0)) == {0, 1}
+    assert set(intervals.around(errors, 3)) == {2, 3, 4}
+    assert intervals.around([[]], 0).tolist() == [0.0]
+
+
+def test_an_interval_holds_its_mean_and_stays_above_nothing() -> None:
+    meta = {"negative": False, "quantiles": {"80": [[-2.0, 1.0], [3.0, -1.0]]}}
+    lower, upper = intervals.interval(np.array([1.0, 10.0]), 2.0, 80.0, meta)
+    assert lower.tolist() == [0, 10] and upper.tolist() == [7, 10]

@@ -1,0 +1,53 @@
+"""Peers and plots of the held-out part."""
+
+from pathlib import Path
+
+import figures
+import numpy as np
+import peers
+import pytest
+from dataset import Series
+from evaluate import by_class
+
+
+def monthly(number: int) -> list[Series]:
+    generator, found = np.random.default_rng(0), []
+    for i in range(number):
+        values = 100 + 20 * np.sin(np.arange(72) * np.pi / 6) + generator.normal(0, 2, 72)
+        times = np.datetime64("2018-01") + np.arange(72).astype("timedelta64[M]")
+        none = np.zeros((72, 0))
+        marks = np.zeros(72, bool)
+        found.append(Series(f"S{9 - i}", times.astype("datetime64[ns]"), values, marks, none, 60))
+    return found
+
+
+def test_peers_forecast_the_series_in_their_order() -> None:
+    series = monthly(3)
+    series[1] = series[1]._replace(values=series[1].values * 50)
+    found = peers.forecasts(series, 12, 12, jobs=1)
+    assert set(found) == {"statsforecast_autoets", "statsforecast_autotheta"}
+    for name, values in found.items():
+        assert values.shape == (3, 12)
+        real = np.stack([one.values[60:] for one in series])
+        np.testing.assert_allclose(values, real, rtol=0.15, err_msg=name)
+
+
+def test_classes_of_demand_have_scores_of_their_own() -> None:
+    series = monthly(2)
+    sparse = series[1].values.copy()
+    sparse[np.arange(72) % 3 > 0] = 0
+    series[1] = series[1]._replace(values=sparse)
+    found = by_class(series, np.array([1.0, 3.0]))
+    assert found["smooth"] == {"series": 1, "mase": 1.0}
+    assert found["intermittent"] == {"series": 1, "mase": 3.0}
+
+
+def test_plots_have_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    series, mean = monthly(2), np.full((2, 12), 100.0)
+    bands = {"80": (mean - 5, mean + 5)}
+    drawn = []
+    for _ in range(2):
+        figures.forecasts(series, [0, 1], mean, bands, 12)
+        drawn.append((tmp_path / "plots/forecasts.png").read_bytes())
+    assert drawn[0] == drawn[1] and len(drawn[0]) > 10_000
