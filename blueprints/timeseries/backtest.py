@@ -39,8 +39,8 @@ def naive_error(values: Array, m: int) -> float:
     return float(np.abs(values[m:] - values[:-m]).mean())
 
 
-def scaled(series: list[Series], forecasts: Array, back: int, m: int) -> Array:
-    """[series] mean absolute scaled error; NaN where nothing is to be compared.
+def scaled(series: list[Series], forecasts: Array, back: int, m: int, power: int) -> Array:
+    """[series] mean of the scaled errors' `power`; NaN where nothing is to be compared.
 
     Values that were missing do not count, nor do constant histories, whose unit would be 0.
     """
@@ -51,23 +51,22 @@ def scaled(series: list[Series], forecasts: Array, back: int, m: int) -> Array:
         counted = ~one.filled[real] & np.isfinite(forecasts[i])
         unit = naive_error(one.values[:begin], m) if begin > 1 else 0.0
         if counted.any() and unit > 0:
-            found[i] = np.abs(one.values[real] - forecasts[i])[counted].mean() / unit
+            miss = np.abs(one.values[real] - forecasts[i])[counted] / unit
+            found[i] = (miss**power).mean() ** (1 / power)
     return found
 
 
-def means(series: list[Series], folds: Folds, meta: dict[str, Any]) -> dict[str, float]:
-    """Mean scaled error per candidate over series and folds."""
-    errors = table(series, folds, meta)
-    return {f"backtest.{name}.mase": float(np.nanmean(values)) for name, values in errors.items()}
-
-
-def table(series: list[Series], folds: Folds, meta: dict[str, Any]) -> dict[str, Array]:
-    """candidate -> scaled errors [folds, series]."""
-    m, names = meta["season_length"], list(next(iter(folds.values())))
-    return {
-        name: np.stack([scaled(series, found[name], back, m) for back, found in folds.items()])
-        for name in names
-    }
+def table(
+    series: list[Series], folds: Folds, meta: dict[str, Any], measure: str
+) -> dict[str, Array]:
+    """candidate -> scaled errors [folds, series]; where it could not be fitted, last season's."""
+    m, power = meta["season_length"], {"mase": 1, "rmsse": 2}[measure]
+    errors = {}
+    for name in next(iter(folds.values())):
+        rows = [scaled(series, found[name], back, m, power) for back, found in folds.items()]
+        errors[name] = np.stack(rows)
+    spare = errors["seasonal_naive"]
+    return {name: np.where(np.isfinite(found), found, spare) for name, found in errors.items()}
 
 
 def choose(series: list[Series], folds: Folds, config: Any, meta: dict[str, Any]) -> dict[str, Any]:
@@ -75,20 +74,17 @@ def choose(series: list[Series], folds: Folds, config: Any, meta: dict[str, Any]
 
     Whether it pays is measured on the newest fold, with choices made on the older ones.
     """
-    names, errors = list(config.candidates), table(series, folds, meta)
+    names, errors = list(config.candidates), table(series, folds, meta, config.measure)
     of = np.stack([errors[name] for name in names])  # [candidates, folds, series]
+    if not np.isfinite(of).any():
+        raise SystemExit("train: no series varies, so no model is better than another")
     best = int(np.nanmean(of, axis=(1, 2)).argmin())
-    own, gain = own_choice(of), 0.0
-    if of.shape[1] > 1:
-        older = own_choice(of[:, :-1])
-        common = of[int(np.nanmean(of[:, :-1], axis=(1, 2)).argmin()), -1]
-        picked = np.take_along_axis(of[:, -1], older[None], axis=0)[0]
-        gain = float(1 - np.nanmean(picked) / np.nanmean(common))
-    per_series = gain >= config.per_series
+    own, (gain, sure) = own_choice(of), gain_per_series(of)
+    per_series = sure and gain >= config.per_series
     index = own if per_series else np.full(len(series), best)
     chosen = [names[i] for i in index]
     rows = [
-        {"steps_back": back, "candidate": name, "mase": float(np.nanmean(errors[name][i]))}
+        {"steps_back": back, "candidate": name, "error": float(np.nanmean(errors[name][i]))}
         for i, back in enumerate(folds)
         for name in names
     ]
@@ -96,7 +92,7 @@ def choose(series: list[Series], folds: Folds, config: Any, meta: dict[str, Any]
         "chosen": "per series" if per_series else names[best],
         "choices": chosen,
         "per_series_gain": gain,
-        "backtest_mase": float(np.nanmean(np.take_along_axis(of, index[None, None], axis=0))),
+        "backtest_error": float(np.nanmean(np.take_along_axis(of, index[None, None], axis=0))),
         "backtest": rows,
         "candidates": names,
         "combined": list(config.combined),
@@ -115,6 +111,22 @@ def own_choice(errors: Array) -> Array:
     mean = np.where(known.any(axis=1), mean, np.inf)
     common = int(np.nanmean(errors, axis=(1, 2)).argmin())
     return np.where(np.isfinite(mean).any(axis=0), mean.argmin(axis=0), common)
+
+
+def gain_per_series(errors: Array) -> tuple[float, bool]:
+    """Share of the newest fold's error that choices per series on the older folds would have saved;
+    and whether the mean saving is above two standard errors: a few series prove nothing.
+    """
+    if errors.shape[1] < 2:
+        return 0.0, False
+    own, common = own_choice(errors[:, :-1]), np.nanmean(errors[:, :-1], axis=(1, 2)).argmin()
+    picked = np.take_along_axis(errors[:, -1], own[None], axis=0)[0]
+    saved = errors[int(common), -1] - picked
+    saved = saved[np.isfinite(saved)]
+    if len(saved) < 2:
+        return 0.0, False
+    sure = saved.mean() > 2 * saved.std(ddof=1) / np.sqrt(len(saved))
+    return float(saved.mean() / np.nanmean(errors[int(common), -1])), bool(sure)
 
 
 def misses(

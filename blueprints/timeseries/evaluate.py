@@ -99,7 +99,7 @@ def main() -> None:
     test |= {"mase_interval": scoring.interval_of_mean(per_series["mase"], config.seed)}
     test |= {"series": int(np.isfinite(per_series["mase"]).sum())}
     metrics = {"test": test, "baseline": baseline, "class": by_class(series, per_series["mase"])}
-    backtest = {key: meta[key] for key in ("backtest_mase", "per_series_gain")}
+    backtest = {key: meta[key] for key in ("backtest_error", "per_series_gain")}
     params.write_json("metrics.json", metrics | {"validation": backtest, "horizon": steps})
     order = np.argsort(np.nan_to_num(per_series["mase"]))
     places = np.linspace(0, len(order) - 1, min(config.series_shown, len(order))).astype(int)

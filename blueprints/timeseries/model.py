@@ -112,9 +112,12 @@ def whole(season: Array, season_length: int) -> Array:
 
 
 def fit_global(features: Array, target: Array, config: Any) -> lightgbm.Booster:
-    """Least absolute error on the log scale; features [rows, columns], target [rows]."""
+    """Least absolute (or, by measure, squared) error on the log scale.
+
+    features: [rows, columns]; target: [rows].
+    """
     settings = {
-        "objective": "regression_l1",
+        "objective": {"mase": "regression_l1", "rmsse": "regression_l2"}[config.measure],
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.min_rows_per_leaf,
         "learning_rate": config.learning_rate,

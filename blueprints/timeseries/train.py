@@ -29,6 +29,7 @@ Array = np.ndarray
 class TrainParams(params.Params):
     candidates: tuple[Name, ...]
     combined: tuple[Name, ...]
+    measure: Literal["mase", "rmsse"]
     folds: PositiveInt
     per_series: float
     levels: tuple[float, ...]
@@ -118,12 +119,15 @@ def main() -> None:
         if not path.exists():
             save(path, fold(series, (learnt, ends[back]), back, config, meta)[0])
         folds[back] = load(path)
-        run_id = tracking.epoch(run_id, back, backtest.means(series, {back: folds[back]}, meta))
+        errors = backtest.table(series, {back: folds[back]}, meta, config.measure)
+        means = {f"backtest.{name}": float(np.nanmean(found)) for name, found in errors.items()}
+        run_id = tracking.epoch(run_id, back, means)
     chosen = backtest.choose(series, folds, config, meta)
     forecasts, states, booster = fold(series, (learnt, ends[0]), 0, config, meta)
     write(series, forecasts, states, booster, meta | chosen)
     shutil.rmtree(CHECKPOINT)
-    print(f"train: {chosen['chosen']}, backtest MASE {chosen['backtest_mase']:.3f} -> {MODELS}")
+    error = f"{config.measure} {chosen['backtest_error']:.3f} in the backtest"
+    print(f"train: {chosen['chosen']}, {error} -> {MODELS}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ CONFIG = SimpleNamespace(
     candidates=("seasonal_naive", "theta", "global", "combination"),
     combined=("seasonal_naive", "theta", "global"),
     per_series=0.02,
+    measure="mase",
     levels=(80.0,),
     trees=5,
     leaves=3,
@@ -72,7 +73,7 @@ def test_a_series_too_short_for_a_fold_has_no_forecast_in_it() -> None:
     found = fold(given, 10)
     for name, values in found.items():
         assert np.isnan(values[-1]).all() and np.isfinite(values[:-1]).all(), name
-    errors = backtest.table(given, {10: found}, META)
+    errors = backtest.table(given, {10: found}, META, "mase")
     assert np.isnan(errors["theta"][0, -1])
     chosen = backtest.choose(given, {10: found}, CONFIG, META)
     assert len(chosen["choices"]) == len(given)
@@ -88,6 +89,7 @@ def test_cuts_are_seasons_apart_and_those_no_series_reaches_are_left_out() -> No
 def chosen_for(errors: dict[str, list[list[float]]]) -> dict[str, Any]:
     """Choice when the candidates miss by these multiples [folds][series] of the truth's unit."""
     number = len(next(iter(errors.values()))[0])
+    errors = errors | {"seasonal_naive": [[9.0] * number] * 3}
     given = [
         series(f"S{i}", np.tile([10.0, 30, 20, 40.5], 20)[:46] + np.arange(46), 40)
         for i in range(number)
@@ -115,10 +117,29 @@ def test_one_model_serves_all_when_choosing_per_series_does_not_pay() -> None:
 
 
 def test_each_series_gets_its_own_model_when_that_pays() -> None:
-    stable = {"theta": [[1, 3], [1, 3], [1, 3]], "global": [[3, 1], [3, 1], [3, 1]]}
+    stable = {"theta": [[1.0, 3.0] * 6] * 3, "global": [[3.0, 1.0] * 6] * 3}
     found = chosen_for(stable)
-    assert found["choices"] == ["theta", "global"] and found["chosen"] == "per series"
+    assert found["choices"] == ["theta", "global"] * 6 and found["chosen"] == "per series"
     assert found["per_series_gain"] == pytest.approx(0.5, abs=0.01)
+    few = {name: [errors[:2] for errors in folds] for name, folds in stable.items()}
+    assert chosen_for(few)["chosen"] != "per series", "two series prove nothing"
+
+
+def test_a_model_that_cannot_be_fitted_counts_as_last_season() -> None:
+    given = drawn()
+    found = fold(given, 10)
+    found["theta"][2] = np.nan
+    errors = backtest.table(given, {10: found}, META, "mase")
+    assert errors["theta"][0, 2] == errors["seasonal_naive"][0, 2]
+
+
+def test_squares_make_large_misses_count_more() -> None:
+    one = [series("a", np.r_[np.tile([1.0, 3.0], 10), 2.0, 2.0, 2.0, 2.0], 20)]
+    even, odd = np.array([[3.0, 3, 3, 3]]), np.array([[2.0, 2, 2, 6]])
+    small = [backtest.scaled(one, each, 0, 1, 1)[0] for each in (even, odd)]
+    assert small[0] == pytest.approx(small[1])
+    squared = [backtest.scaled(one, each, 0, 1, 2)[0] for each in (even, odd)]
+    assert squared[1] == pytest.approx(2 * squared[0])
 
 
 @pytest.mark.parametrize("level", [50.0, 80.0, 95.0])

@@ -13,7 +13,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> train.TrainParams
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/prepared").mkdir(parents=True)
     (tmp_path / "data/prepared/series.parquet").write_bytes(b"some data")
-    given: dict[str, Any] = {"candidates": ["theta"], "combined": ["theta"], "folds": 3}
+    given: dict[str, Any] = {
+        "candidates": ["theta"],
+        "combined": ["theta"],
+        "folds": 3,
+        "measure": "mase",
+    }
     given |= {"per_series": 0.1, "levels": [80], "max_rows": 10, "trees": 1, "leaves": 2}
     given |= {"min_rows_per_leaf": 1, "learning_rate": 0.1, "jobs": 1, "seed": 0}
     return train.TrainParams(**given)
