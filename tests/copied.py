@@ -146,9 +146,9 @@ def cut_off(app: App) -> App:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> App:
-    """The vision blueprint with scans of digits, installed by pip itself."""
+    """The vision blueprint with scans of digits; its gigabytes come from uv's cache."""
     base = tmp_path_factory.mktemp("copy")
-    copied = copy_out("cv", base, ["pip", "install"])
+    copied = copy_out("cv", base, ["uv", "pip", "install"])
     own_images(base / "images")
     adapt(copied.folder, base / "images")
     return cut_off(copied)

@@ -37,8 +37,9 @@ def adapt(app: Path, source: Path) -> None:
 
 @pytest.fixture(scope="session")
 def weekly(tmp_path_factory: pytest.TempPathFactory) -> App:
+    """Installed by pip itself, as a reader of the README would."""
     base = tmp_path_factory.mktemp("weekly")
-    copied = copy_out("timeseries", base, ["uv", "pip", "install"])
+    copied = copy_out("timeseries", base, ["pip", "install"])
     own_series(base / "series.csv")
     adapt(copied.folder, base / "series.csv")
     return cut_off(copied)
