@@ -4,33 +4,11 @@ from typing import Any
 
 import features
 import numpy as np
-from dataset import Series
+from dataset import Series, first
 from intervals import quantiles
 
 Array = np.ndarray
 Folds = dict[int, dict[str, Array]]  # steps back -> candidate -> [series, horizon]
-
-
-def cuts(series: list[Series], folds: int, meta: dict[str, Any]) -> list[int]:
-    """Steps before the end of training at which to look back, the oldest first."""
-    m, horizon = meta["season_length"], meta["horizon"]
-    longest = max(one.length for one in series)
-    found = [horizon + i * max(m, horizon // 2) for i in range(folds)]
-    found = [back for back in found if longest - back >= first(meta)]
-    if not found:
-        raise SystemExit(f"train: no series is long enough to look back {horizon} steps")
-    return found[::-1]
-
-
-def first(meta: dict[str, Any]) -> int:
-    """Values a series needs before it is forecast."""
-    return max(2 * int(meta["season_length"]), 4)
-
-
-def ends(series: list[Series], back: int, meta: dict[str, Any]) -> Array:
-    """[n, 2] (series, length) of the series that are long enough `back` steps before the end."""
-    lengths = [(i, one.length - back) for i, one in enumerate(series)]
-    return np.array([pair for pair in lengths if pair[1] >= first(meta)], int).reshape(-1, 2)
 
 
 def naive_error(values: Array, m: int) -> float:
@@ -47,9 +25,11 @@ def scaled(series: list[Series], forecasts: Array, back: int, m: int, power: int
     found = np.full(len(series), np.nan)
     for i, one in enumerate(series):
         begin = one.length - back
+        if begin < 2:
+            continue
         real = slice(begin, begin + forecasts.shape[1])
         counted = ~one.filled[real] & np.isfinite(forecasts[i])
-        unit = naive_error(one.values[:begin], m) if begin > 1 else 0.0
+        unit = naive_error(one.values[:begin], m)
         if counted.any() and unit > 0:
             miss = np.abs(one.values[real] - forecasts[i])[counted] / unit
             found[i] = (miss**power).mean() ** (1 / power)

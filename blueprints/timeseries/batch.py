@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import planned
 import pyarrow as pa
@@ -35,6 +36,12 @@ def newest(online: Any, names: list[str]) -> Rows:
     return [row for part in tqdm(parts, desc="features") for row in store.newest(online, part)]
 
 
+def current(predictor: Predictor, rows: Rows) -> Rows:
+    """The rows that are not older than the model."""
+    fresh = predictor.new_values(rows) >= 0
+    return [row for row, good in zip(rows, fresh, strict=True) if good]
+
+
 def forecasts(predictor: Predictor, rows: Rows, horizon: int, given: Any) -> pd.DataFrame:
     """series_id, timestamp, mean, lower_L and upper_L per level, model."""
     levels = predictor.meta["levels"]
@@ -53,8 +60,11 @@ def mark(predictor: Predictor, rows: Rows, horizon: int, given: Path | None) -> 
     """Names the question: the same model, moments and covariates give the same answer."""
     files = provenance.model_files(EXPORT) + ([given] if given else [])
     text = f"{provenance.file_hash(*files)} {horizon} "
-    text += " ".join(f"{row['series_id']}@{row['last']}" for row in rows)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(text.encode())
+    for row in rows:
+        digest.update(f"{row['series_id']}@{row['last']}".encode())
+        digest.update(np.asarray(row["recent"], float).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def run(result: Path, predictor: Predictor, rows: Rows, horizon: int, given: Path | None) -> int:
@@ -111,8 +121,9 @@ def main() -> None:
     names = predictor.meta["series"]
     try:
         rows = newest(store.reading(given.store), names)
+        rows = current(predictor, rows) if rows else rows
         if not rows:
-            raise SystemExit(f"batch: {given.store} knows no series; run python store.py")
+            raise SystemExit(f"batch: {given.store} knows nothing new; run python store.py")
         number = run(given.result, predictor, rows, horizon, given.covariates)
     except BadInput as error:
         raise SystemExit(f"batch: {error}") from None
@@ -122,7 +133,9 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit("batch: stopped; the same command goes on") from None
     left = len(names) - len(rows)
-    print(f"batch: {len(rows)} series, {number} rows, {left} without features -> {given.result}")
+    print(
+        f"batch: {len(rows)} series, {number} rows, {left} not known or too old -> {given.result}"
+    )
 
 
 if __name__ == "__main__":

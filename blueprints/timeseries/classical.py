@@ -6,6 +6,8 @@ parameters learnt on other series. The formulas are those of sktime and statsmod
 compares both for every series.
 """
 
+import warnings
+
 import numpy as np
 
 Array = np.ndarray
@@ -66,6 +68,8 @@ def updated(name: str, state: State, recent: Array, new: Array) -> State:
         m = state["season"].shape[1]
         places = (np.arange(m) + skipped[:, None]) % m
         state = state | {"season": np.take_along_axis(state["season"], places, axis=1)}
+    if "observations" in state:
+        state = state | {"observations": state["observations"] + skipped}
     for back in range(int(new.max(initial=0)), 0, -1):
         later = advance(name, state, recent[:, back - 1])
         due = new >= back
@@ -130,3 +134,10 @@ def seasonal_means(values: Array, m: int, multiplied: bool) -> Array:
     places = (start + np.arange(len(ratio))) % m
     means = np.array([ratio[places == place].mean() for place in range(m)])
     return means / means.mean() if multiplied else means - means.mean()
+
+
+def combined(forecasts: dict[str, Array], names: list[str]) -> Array:
+    """The median of several candidates' forecasts, without those that could not be fitted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a step that no candidate knows stays NaN
+        return np.asarray(np.nanmedian([forecasts[name] for name in names], axis=0))

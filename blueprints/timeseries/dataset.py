@@ -39,6 +39,35 @@ def read(meta: dict[str, Any]) -> list[Series]:
     ]
 
 
+def cuts(series: list[Series], folds: int, meta: dict[str, Any]) -> list[int]:
+    """Steps before the end of training at which to look back, the oldest first."""
+    m, horizon = meta["season_length"], meta["horizon"]
+    longest = max(one.length for one in series)
+    found = [horizon + i * max(m, horizon // 2) for i in range(folds)]
+    found = [back for back in found if longest - back >= first(meta)]
+    if not found:
+        raise SystemExit(f"train: no series is long enough to look back {horizon} steps")
+    return found[::-1]
+
+
+def first(meta: dict[str, Any]) -> int:
+    """Values a series needs before it is forecast."""
+    return max(2 * int(meta["season_length"]), 4)
+
+
+def ends(series: list[Series], back: int, meta: dict[str, Any]) -> Array:
+    """[n, 2] (series, length) of the series that are long enough `back` steps before the end.
+
+    A series is left out of a fold that begins inside a gap: what fills it may come from after it.
+    """
+    found = [
+        (i, one.length - back)
+        for i, one in enumerate(series)
+        if one.length - back >= first(meta) and not (back and one.filled[one.length - back - 1])
+    ]
+    return np.array(found, int).reshape(-1, 2)
+
+
 class Moments(NamedTuple):
     """Moments of the past with their features, and the rows they give for each step ahead."""
 
@@ -50,12 +79,14 @@ class Moments(NamedTuple):
 
 def sampled(series: list[Series], meta: dict[str, Any], number: int, seed: int) -> Array:
     """[n, 2] (series, length) of at most `number` moments in the training part, drawn at random."""
-    first = max(2 * meta["season_length"], 4)
+    least = first(meta)
     every = [
-        np.column_stack([np.full(max(0, one.length - first), i), np.arange(first, one.length)])
+        np.column_stack([np.full(max(0, one.length - least), i), np.arange(least, one.length)])
         for i, one in enumerate(series)
     ]
     moments = np.concatenate(every).astype(int)
+    known = [not series[i].filled[length - 1] for i, length in moments]
+    moments = moments[known]  # what fills a gap may come from after it
     drawn = np.random.default_rng(seed).permutation(len(moments))[:number]
     return moments[np.sort(drawn)]
 
@@ -95,10 +126,12 @@ def inputs(series: list[Series], known: Moments, meta: dict[str, Any]) -> tuple[
 
 
 def targets(series: list[Series], known: Moments, horizon: int) -> tuple[Array, Array]:
-    """Values [n, horizon] after each moment, NaN beyond the training part; and how many steps
-    before the end of the training part each lies [n, horizon]."""
+    """Values [n, horizon] after each moment, NaN where missing or beyond the training part; and how
+    many steps before the end of the training part each lies [n, horizon].
+    """
     at = known.length[:, None] + np.arange(horizon)
     left = np.array([one.length for one in series])[known.series][:, None] - 1 - at
     pairs = zip(known.series, np.where(left >= 0, at, 0), strict=True)
-    values = np.stack([series[i].values[row] for i, row in pairs])
+    given = [np.where(one.filled, np.nan, one.values) for one in series]
+    values = np.stack([given[i][row] for i, row in pairs])
     return np.where(left >= 0, values, np.nan), left

@@ -8,6 +8,7 @@ from typing import Any
 import features
 import model
 import numpy as np
+from classical import combined
 from dataset import Moments, Series, inputs, targets
 from joblib import Parallel, delayed
 from tqdm import tqdm
@@ -54,7 +55,7 @@ def fitted_global(
     """The global model of what was known `back` steps before the end of training."""
     rows, base = inputs(series, known, meta)
     values, left = targets(series, known, meta["horizon"])
-    usable = left >= back
+    usable = (left >= back) & np.isfinite(values)
     change = features.squash(values[usable]) - base[usable]
     return model.fit_global(rows[usable], change, config)
 
@@ -87,7 +88,7 @@ def fold(
     floor = -np.inf if meta["negative"] else 0.0
     forecasts = {name: np.maximum(values, floor) for name, values in forecasts.items()}
     if "combination" in config.candidates:
-        forecasts["combination"] = model.combined(forecasts, config.combined)
+        forecasts["combination"] = combined(forecasts, list(config.combined))
     whole = {name: np.full((len(series), meta["horizon"]), np.nan) for name in forecasts}
     for name, values in forecasts.items():
         whole[name][known[1].series] = values

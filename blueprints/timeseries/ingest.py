@@ -13,6 +13,9 @@ from shared import params
 RAW = Path("data/raw")
 
 
+MOST_STEPS = 200  # of a season: the features of each moment hold four seasons
+
+
 class IngestParams(params.Params):
     source: str
     frequency: str | None
@@ -46,7 +49,7 @@ class IngestParams(params.Params):
 
 def read_source(config: IngestParams) -> pd.DataFrame:
     """The long table that `ingest.source` names, sorted by series and time."""
-    source = Path(config.source).expanduser()
+    source = Path(config.source)
     if config.source == "sample":
         if config.covariates:
             raise SystemExit("params.yaml: ingest.covariates: the sample has none; give []")
@@ -87,8 +90,12 @@ def main() -> None:
         "frequency": frequency,
         "season_length": config.season_length or frequencies.season_length(frequency),
         "covariates": list(config.covariates),
+        "timezone": config.timezone,
         "source": Path(config.source).name,  # no machine's own folders in what is handed on
     }
+    if meta["season_length"] > MOST_STEPS:
+        why = f"{meta['season_length']} steps are above {MOST_STEPS}; give fewer, or add up values"
+        raise SystemExit(f"params.yaml: ingest.season_length: {why} to longer steps")
     with params.atomic(RAW / "series.parquet") as draft:
         table.to_parquet(draft, index=False)
     params.write_json(RAW / "meta.json", meta)

@@ -130,12 +130,5 @@ def fit_global(features: Array, target: Array, config: Any) -> lightgbm.Booster:
     return lightgbm.train(settings, lightgbm.Dataset(features, target), config.trees)
 
 
-def combined(forecasts: dict[str, Array], names: tuple[str, ...]) -> Array:
-    """The median of several candidates' forecasts, without those that could not be fitted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a step that no candidate knows stays NaN
-        return np.asarray(np.nanmedian([forecasts[name] for name in names], axis=0))
-
-
 def load_global(folder: Path) -> lightgbm.Booster:
     return lightgbm.Booster(model_file=folder / "global.txt")

@@ -6,7 +6,6 @@ that came since; an unknown one from its history, with the parameters usual for 
 """
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,30 +61,30 @@ class Predictor:
         if (folder / "global.onnx").exists():
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-            self.session = onnxruntime.InferenceSession(
-                str(folder / "global.onnx"), options, providers=["CPUExecutionProvider"]
-            )
+            path, where = str(folder / "global.onnx"), ["CPUExecutionProvider"]
+            self.session = onnxruntime.InferenceSession(path, options, providers=where)
 
     def known(self, rows: list[dict[str, Any]]) -> Known:
-        """Trained series with their rows of the feature store: series_id, recent, observations,
-        last. Raises KeyError for a series that training has not seen.
-        """
-        at = [self.index[row["series_id"]] for row in rows]
+        """Trained series by their rows of store.newest; KeyError for one that is not trained."""
+        at, new = [self.index[row["series_id"]] for row in rows], self.new_values(rows)
         recent = np.array([row["recent"] for row in rows], float)
         observations = np.array([row["observations"] for row in rows], np.int64)
-        new = observations - np.array(self.meta["observations"])[at]
         if new.min() < 0:
             name = rows[int(new.argmin())]["series_id"]
             raise BadInput("series_id", f"{name}: its features are older than the model", 503)
-        states = {
-            name: {key: values[at] for key, values in state.items()}
-            for name, state in self.states.items()
-        }
-        states = {
-            name: classical.updated(name, state, recent, new) for name, state in states.items()
-        }
+        states = {}
+        for name, state in self.states.items():
+            own = {key: values[at] for key, values in state.items()}
+            states[name] = classical.updated(name, own, recent, new)
         chosen = [self.meta["choices"][i] for i in at]
         return Known(chosen, recent, observations, [row["last"] for row in rows], states)
+
+    def new_values(self, rows: list[dict[str, Any]]) -> Array:
+        """[n] steps since the model was fitted; below 0 for older rows."""
+        ends = [self.meta["ends"][self.index[row["series_id"]]] for row in rows]
+        both = pd.to_datetime(pd.Series([*(row["last"] for row in rows), *ends]))
+        steps, _ = frequency.steps(both, self.meta["frequency"])
+        return np.asarray(steps[: len(rows)] - steps[len(rows) :])
 
     def of_history(self, values: Array, last: pd.Timestamp) -> Known:
         """A series that only the request knows: [t] values without gaps."""
@@ -106,11 +105,9 @@ class Predictor:
         if self.session is not None:
             found["global"] = self._global(known, horizon, covariates)
         found = {name: np.maximum(values, floor) for name, values in found.items()}
-        members = [found[name] for name in self.meta["combined"] if name in found]
+        members = [name for name in self.meta["combined"] if name in found]
         if members:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a step that no candidate knows stays NaN
-                found["combination"] = np.nanmedian(members, axis=0)
+            found["combination"] = classical.combined(found, members)
         return found
 
     def _global(self, known: Known, horizon: int, covariates: Array | None) -> Array:
@@ -141,6 +138,8 @@ class Predictor:
         for i, (name, last) in enumerate(zip(known.chosen, known.last, strict=True)):
             mean = found[name][i]
             mean = np.where(np.isfinite(mean), mean, known.recent[i, place])
+            if np.nanmax(known.recent[i]) == np.nanmin(known.recent[i]):
+                mean = np.full(horizon, known.recent[i, 0])  # what has never moved
             bands = {
                 f"{level:g}": intervals.interval(mean, unit[i], level, self.meta)
                 for level in levels

@@ -44,19 +44,25 @@ def fill(values: np.ndarray, policy: str, season_length: int) -> np.ndarray:
     return series.ffill().bfill().to_numpy()
 
 
-def completed(rows: pd.DataFrame, meta: dict[str, Any], config: PrepareParams) -> pd.DataFrame:
+def completed(
+    rows: pd.DataFrame, end: pd.Timestamp, meta: dict[str, Any], config: PrepareParams
+) -> pd.DataFrame:
     """One series on every step of its grid: value, covariates, `filled`, `split`.
 
-    The last `horizon` steps are the test; the part before is filled without looking at them.
+    The last `horizon` steps are the test; the part before is filled without looking at them. Where
+    no row means no demand, zeros are values like others, up to the `end` of all series.
     """
-    index = rows.set_index("timestamp").drop(columns="series_id")
-    grid = frequency.grid(index.index[0], index.index[-1], meta["frequency"])
+    index, zeros = rows.set_index("timestamp").drop(columns="series_id"), config.gaps == "zero"
+    grid = frequency.grid(index.index[0], end if zeros else index.index[-1], meta["frequency"])
     table = index.reindex(grid).rename_axis("timestamp").reset_index()
     values, m = table["value"].to_numpy(copy=True), meta["season_length"]
+    policy = config.gaps
+    if zeros:  # what is still missing is an outlier taken away
+        values[~grid.isin(index.index)], policy = 0.0, "interpolate"
     table["filled"] = np.isnan(values)
     train = len(values) - config.horizon
-    values[:train] = fill(values[:train], config.gaps, m)
-    table["value"] = fill(values, config.gaps, m)
+    values[:train] = fill(values[:train], policy, m)
+    table["value"] = fill(values, policy, m)
     table[meta["covariates"]] = table[meta["covariates"]].ffill().bfill()
     table["split"] = np.where(np.arange(len(values)) < train, "train", "test")
     table.insert(0, "series_id", rows["series_id"].iloc[0])
@@ -95,10 +101,11 @@ def known(series: pd.DataFrame, season_length: int) -> pa.Table:
 
 def write(table: pd.DataFrame, meta: dict[str, Any], config: PrepareParams) -> None:
     """series.parquet and features.parquet, some series at a time."""
+    end = table["timestamp"].max()
     groups = [rows for _, rows in table.groupby("series_id", sort=True)]
     writers: dict[str, pq.ParquetWriter] = {}
     for first in tqdm(range(0, len(groups), GROUP), desc="prepare", unit=f"{GROUP} series"):
-        whole = [completed(rows, meta, config) for rows in groups[first : first + GROUP]]
+        whole = [completed(rows, end, meta, config) for rows in groups[first : first + GROUP]]
         parts = {
             "series": pa.Table.from_pandas(pd.concat(whole), preserve_index=False),
             "features": pa.concat_tables(known(part, meta["season_length"]) for part in whole),

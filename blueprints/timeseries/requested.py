@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.guards import BadInput
 
-ZONE = re.compile(r"[T ].*(Z|[+-]\d\d(?::?\d\d)?)$")  # the offset of an ISO 8601 time
+OFFSET = re.compile(r"[T ].*(Z|[+-]\d\d(?::?\d\d)?)$")  # the offset of an ISO 8601 time
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -95,21 +95,23 @@ def history(
         raise BadInput("history.values", f"{min(values):g} at {at[:40]} is negative")
     if max(map(abs, values)) > 1e15:
         raise BadInput("history.values", "above 1e15 in size")
-    return timestamps(given.timestamps, meta["frequency"]), values
+    return timestamps(given.timestamps, meta["frequency"], meta["timezone"]), values
 
 
-def timestamps(texts: list[str], expected: str) -> pd.DatetimeIndex:
-    """The timestamps, which must follow each other at the model's frequency."""
-    zones = {found[0] if (found := ZONE.findall(text)) else "" for text in texts}
+def timestamps(texts: list[str], expected: str, zone: str) -> pd.DatetimeIndex:
+    """The timestamps, which must follow each other at the model's frequency.
+
+    Those with an offset become local times of `zone`, as `ingest` makes them.
+    """
+    offsets = {bool(OFFSET.search(text)) for text in texts}
     try:
-        if len(zones) > 1 or not all(0 < len(text) <= 40 for text in texts):
+        if len(offsets) > 1 or not all(0 < len(text) <= 40 for text in texts):
             raise ValueError("mixed, empty or long")
-        times = pd.to_datetime(pd.Series(texts), format="ISO8601")
-        if times.dt.tz is not None:
-            times = times.dt.tz_localize(None)
+        times = pd.to_datetime(pd.Series(texts), format="ISO8601", utc=True)
+        times = (times.dt.tz_convert(zone) if True in offsets else times).dt.tz_localize(None)
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise BadInput(
-            "history.timestamps", "are not all ISO 8601 timestamps of one zone"
+            "history.timestamps", "are not all ISO 8601, either with or without an offset"
         ) from None
     index = pd.DatetimeIndex(times)
     steps, rest = frequency.steps(times, expected)

@@ -18,8 +18,11 @@ Intervals = dict[str, tuple[Array, Array]]
 def truth(series: list[Series], horizon: int) -> Array:
     """The held-out values, NaN where they were missing."""
     ends = [slice(one.length, one.length + horizon) for one in series]
-    pairs = list(zip(series, ends, strict=True))
-    return np.stack([np.where(one.filled[end], np.nan, one.values[end]) for one, end in pairs])
+    pairs = zip(series, ends, strict=True)
+    found = [np.where(one.filled[end], np.nan, one.values[end]) for one, end in pairs]
+    if np.isnan(found).all():
+        raise SystemExit("evaluate: every held-out value is missing; nothing can be scored")
+    return np.stack(found)
 
 
 def units(series: list[Series], m: int) -> tuple[Array, Array]:
@@ -73,15 +76,21 @@ def interval_of_mean(values: Array, seed: int, rounds: int = 1000) -> list[float
     return [float(x) for x in np.quantile(known[drawn].mean(axis=1), [0.025, 0.975])]
 
 
+def mean_of(values: Array) -> float | None:
+    """The mean of what is known; None where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
 def by_horizon(mean: Array, real: Array, unit: Array, intervals: Intervals) -> list[dict[str, Any]]:
     """Mean scaled error and coverage of each step ahead."""
     rows = []
     for step in range(mean.shape[1]):
         error = np.abs(mean[:, step] - real[:, step]) / unit
-        row: dict[str, Any] = {"step": step + 1, "mase": float(np.nanmean(error))}
+        row: dict[str, Any] = {"step": step + 1, "mase": mean_of(error)}
         for level, (lower, upper) in intervals.items():
             value = real[:, step]
             inside = (value >= lower[:, step]) & (value <= upper[:, step])
-            row[f"coverage_{level}"] = float(np.nanmean(np.where(np.isnan(value), np.nan, inside)))
+            row[f"coverage_{level}"] = mean_of(np.where(np.isnan(value), np.nan, inside))
         rows.append(row)
     return rows

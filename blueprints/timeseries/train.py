@@ -14,7 +14,7 @@ from typing import Any, Literal
 import backtest
 import numpy as np
 import pandas as pd
-from dataset import PREPARED, Moments, Series, moments, read, sampled
+from dataset import PREPARED, Moments, Series, cuts, ends, moments, read, sampled
 from folds import fold
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.numpy import save_file
@@ -54,15 +54,15 @@ def load(path: Path) -> dict[str, Array]:
 
 
 def asked(
-    series: list[Series], cuts: list[int], config: TrainParams, meta: dict[str, Any]
+    series: list[Series], looks: list[int], config: TrainParams, meta: dict[str, Any]
 ) -> tuple[Moments, dict[int, Moments]]:
     """Moments to learn from, and by steps back those to forecast from, asked for at once."""
     learnt = sampled(series, meta, config.max_rows // meta["horizon"], config.seed)
-    wanted = [learnt, *[backtest.ends(series, back, meta) for back in (*cuts, 0)]]
+    wanted = [learnt, *[ends(series, back, meta) for back in (*looks, 0)]]
     known = moments(series, np.concatenate(wanted), STORE)
     parts = np.split(np.arange(len(known.series)), np.cumsum([len(part) for part in wanted])[:-1])
     pieces = [Moments(*(values[part] for values in known)) for part in parts]
-    return pieces[0], dict(zip((*cuts, 0), pieces[1:], strict=True))
+    return pieces[0], dict(zip((*looks, 0), pieces[1:], strict=True))
 
 
 def write(
@@ -87,7 +87,7 @@ def write(
     table.insert(0, "series_id", np.repeat(names, meta["horizon"]))
     table.to_parquet(MODELS / "forecasts.parquet", index=False)
     pd.DataFrame(meta.pop("backtest")).to_csv(MODELS / "backtest.csv", index=False)
-    meta["observations"] = [one.length for one in series]
+    meta["ends"] = [str(one.times[one.length - 1])[:19] for one in series]
     params.write_json(MODELS / "model.json", meta | {"series": names})
 
 
@@ -111,19 +111,19 @@ def main() -> None:
     meta = params.read_json(PREPARED / "meta.json")
     series, folder = read(meta), checkpoint(config)
     run_id = tracking.start(objectives.load().name)
-    cuts = backtest.cuts(series, config.folds, meta)
-    learnt, ends = asked(series, cuts, config, meta)
+    looks = cuts(series, config.folds, meta)
+    learnt, known = asked(series, looks, config, meta)
     folds = {}
-    for back in cuts:
+    for back in looks:
         path = folder / f"{back}.npz"
         if not path.exists():
-            save(path, fold(series, (learnt, ends[back]), back, config, meta)[0])
+            save(path, fold(series, (learnt, known[back]), back, config, meta)[0])
         folds[back] = load(path)
         errors = backtest.table(series, {back: folds[back]}, meta, config.measure)
         means = {f"backtest.{name}": float(np.nanmean(found)) for name, found in errors.items()}
         run_id = tracking.epoch(run_id, back, means)
     chosen = backtest.choose(series, folds, config, meta)
-    forecasts, states, booster = fold(series, (learnt, ends[0]), 0, config, meta)
+    forecasts, states, booster = fold(series, (learnt, known[0]), 0, config, meta)
     write(series, forecasts, states, booster, meta | chosen)
     shutil.rmtree(CHECKPOINT)
     error = f"{config.measure} {chosen['backtest_error']:.3f} in the backtest"

@@ -8,7 +8,7 @@ import leakage
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from shared import params
 
@@ -21,7 +21,7 @@ class ValidateParams(params.Params):
     max_problem_share: Share
     max_gap_share: Share
     max_left_out: Share
-    min_seasons: PositiveInt
+    min_seasons: Annotated[int, Field(ge=2)]  # models of a season need two
     allow_negative: bool
     outlier_score: PositiveFloat
     max_covariate_leakage: Share
@@ -62,9 +62,10 @@ def usable_series(
     """Rows of series to learn from, the summary of all with `kept`, and what was found in them."""
     season, series = meta["season_length"], checks.summary(rows, names)
     needed = max(config.min_seasons * season, checks.LEAST_POINTS) + horizon
-    short = series["points"] < needed
+    zeros = meta.get("gaps") == "zero"  # no row means no demand, so nothing is missing
+    short = series["span" if zeros else "points"] < needed
     below = rows[(rows["value"] < 0) & (not config.allow_negative)]
-    series["gappy"] = series["missing"] > config.max_gap_share * series["span"]
+    series["gappy"] = (series["missing"] > config.max_gap_share * series["span"]) & (not zeros)
     series["kept"] = ~(short | series["gappy"] | series.index.isin(below["series_id"]))
     kept = series[series["kept"]]
     usable = rows[rows["series_id"].isin(kept.index)]
@@ -133,6 +134,7 @@ def main() -> None:
     config = params.stage("validate", ValidateParams)
     horizon = steps_held_out()
     table, meta = pd.read_parquet(RAW / "series.parquet"), params.read_json(RAW / "meta.json")
+    meta["gaps"] = params.load_yaml("params.yaml")["prepare"].get("gaps")
     report, usable = examine(table, config, meta, horizon)
     params.write_json(REPORT, report)
     with params.atomic(CHECKED) as draft:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import backtest
+import dataset
 import folds
 import intervals
 import numpy as np
@@ -51,7 +52,7 @@ def moments(given: list[Series], wanted: np.ndarray) -> Moments:
 
 def fold(given: list[Series], back: int) -> dict[str, np.ndarray]:
     every = [(i, t) for i, one in enumerate(given) for t in range(8, one.length)]
-    learnt, ends = moments(given, np.array(every)), moments(given, backtest.ends(given, back, META))
+    learnt, ends = moments(given, np.array(every)), moments(given, dataset.ends(given, back, META))
     return folds.fold(given, (learnt, ends), back, CONFIG, META)[0]
 
 
@@ -68,6 +69,23 @@ def test_a_fold_knows_nothing_of_what_came_after_it() -> None:
         np.testing.assert_array_equal(values, after[name], err_msg=name)
 
 
+def test_a_fold_that_begins_inside_a_gap_leaves_the_series_out() -> None:
+    given = drawn(2)
+    filled = given[0].filled.copy()
+    filled[given[0].length - 11] = True
+    given[0] = given[0]._replace(filled=filled)
+    assert dataset.ends(given, 10, META)[:, 0].tolist() == [1]
+    assert dataset.ends(given, 9, META)[:, 0].tolist() == [0, 1]
+    sampled = dataset.sampled(given, META, 1000, 0)
+    assert (0, given[0].length - 10) not in {tuple(pair) for pair in sampled}
+
+
+def test_series_of_very_different_lengths_are_scored_where_they_can_be() -> None:
+    given = [*drawn(2), series("short", np.arange(18.0), 12)]
+    errors = backtest.scaled(given, np.ones((3, 6)), 14, 4, 1)
+    assert np.isfinite(errors[:2]).all() and np.isnan(errors[2])
+
+
 def test_a_series_too_short_for_a_fold_has_no_forecast_in_it() -> None:
     given = [*drawn(), series("short", np.arange(20.0), 14)]
     found = fold(given, 10)
@@ -80,10 +98,10 @@ def test_a_series_too_short_for_a_fold_has_no_forecast_in_it() -> None:
 
 
 def test_cuts_are_seasons_apart_and_those_no_series_reaches_are_left_out() -> None:
-    assert backtest.cuts(drawn(), 3, META) == [14, 10, 6]
-    assert backtest.cuts([series("a", np.zeros(27), 21)], 3, META) == [10, 6]
+    assert dataset.cuts(drawn(), 3, META) == [14, 10, 6]
+    assert dataset.cuts([series("a", np.zeros(27), 21)], 3, META) == [10, 6]
     with pytest.raises(SystemExit, match="no series is long enough to look back 6 steps"):
-        backtest.cuts([series("a", np.zeros(18), 12)], 3, META)
+        dataset.cuts([series("a", np.zeros(18), 12)], 3, META)
 
 
 def chosen_for(errors: dict[str, list[list[float]]]) -> dict[str, Any]:

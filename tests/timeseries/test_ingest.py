@@ -64,6 +64,7 @@ def test_the_sample_is_366_monthly_series_that_end_in_december_2009(ingested: An
     Path("sample").write_bytes(SAMPLE.read_bytes())
     table, meta = ingested("sample")
     wanted = {"frequency": "MS", "season_length": 12, "covariates": [], "source": "sample"}
+    wanted |= {"timezone": "UTC"}
     assert meta == wanted and table["series_id"].nunique() == 366 and len(table) == 109_280
     assert (table.groupby("series_id")["timestamp"].max() == pd.Timestamp("2009-12-01")).all()
     assert (table["problem"] == "").all() and np.isfinite(table["value"]).all()

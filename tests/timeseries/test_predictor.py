@@ -46,7 +46,7 @@ def exported(folder: Path, **changes: Any) -> Predictor:
     meta = {
         "series": ["a", "b", "c"],
         "choices": ["combination", "theta", "global"],
-        "observations": [LENGTH] * 3,
+        "ends": [LAST.isoformat()] * 3,
         "combined": ["seasonal_naive", "holt_winters", "theta", "global"],
         "usual_choice": "combination",
         "usual_parameters": {
@@ -118,6 +118,24 @@ def test_features_older_than_the_model_are_refused(predictor: Predictor) -> None
     assert refused.value.status == 503
 
 
+def test_new_values_are_counted_by_time_when_the_table_lost_its_beginning(
+    predictor: Predictor,
+) -> None:
+    whole = row(0, LENGTH + 3)
+    (wanted,) = predictor.forecast(predictor.known([whole]), 4, [80.0])
+    rolled = whole | {"observations": LENGTH - 5}
+    known = predictor.known([rolled])
+    for name, state in predictor.known([whole]).states.items():
+        for key, values in state.items():
+            np.testing.assert_array_equal(known.states[name][key], values)
+    assert wanted.timestamps == predictor.forecast(known, 4, [80.0])[0].timestamps
+
+
+def test_what_never_moved_is_forecast_to_stay(predictor: Predictor) -> None:
+    (found,) = predictor.forecast(predictor.of_history(np.zeros(30), LAST), 4, [80.0])
+    assert found.mean.tolist() == [0, 0, 0, 0] and found.intervals["80"][0].tolist() == [0] * 4
+
+
 def test_a_history_is_forecast_near_the_series_itself(predictor: Predictor) -> None:
     (known,) = predictor.forecast(predictor.known([row(0, LENGTH)]), HORIZON, [80.0])
     given = predictor.of_history(values_of(0, LENGTH), LAST)
@@ -175,7 +193,8 @@ META = {"frequency": "MS", "season_length": 4, "horizon": 6, "levels": [80.0], "
     ("texts", "frequency", "said"),
     [
         (["2024-01", "2024-02", "2024-03"], "MS", None),
-        (["2024-01-01T00:00:00+02:00", "2024-02-01T00:00:00+02:00"], "MS", None),
+        (["2024-03-01T00:00:00+01:00", "2024-04-01T00:00:00+02:00"], "MS", None),
+        (["2024-01-01T00:00:00+00:00", "2024-01-02T00:00:00Z"], "MS", "not on the model's"),
         (["2024-01-31", "2024-02-29", "2024-03-31"], "ME", None),
         (["2024-01-15", "2024-02-15"], "MS", "is not on the model's frequency MS"),
         (["2024-01-01", "2024-03-01"], "MS", "is not followed by the next step"),
@@ -193,7 +212,7 @@ def test_timestamps_are_those_of_the_model_or_refused(
     texts: list[str], frequency: str, said: str | None
 ) -> None:
     if said is None:
-        assert len(requested.timestamps(texts, frequency)) == len(texts)
+        assert len(requested.timestamps(texts, frequency, "Europe/Berlin")) == len(texts)
     else:
         with pytest.raises(BadInput, match=said):
-            requested.timestamps(texts, frequency)
+            requested.timestamps(texts, frequency, "Europe/Berlin")

@@ -7,6 +7,7 @@ import pandas as pd
 import prepare
 import pytest
 
+END = pd.Timestamp("2024-03-01")
 META: dict[str, Any] = {"frequency": "D", "season_length": 7, "covariates": ["price"]}
 
 
@@ -41,15 +42,27 @@ def test_a_gap_takes_the_value_of_its_place_in_the_last_season() -> None:
 
 
 def test_missing_steps_come_back_marked_and_the_end_is_held_out() -> None:
-    table = prepare.completed(rows([float(i) for i in range(10)], missing=(4, 8)), META, config())
+    table = prepare.completed(
+        rows([float(i) for i in range(10)], missing=(4, 8)), END, META, config()
+    )
     assert table["filled"].tolist() == [i in (4, 8) for i in range(10)]
     assert table["split"].tolist() == ["train"] * 7 + ["test"] * 3
     assert table["value"][4] == 4 and table["price"].notna().all()
 
 
+def test_no_row_means_no_demand_up_to_the_end_of_all_series() -> None:
+    """Such zeros are values: they are learnt from and scored."""
+    table = rows([1.0, 2, 3, 4, 5, 6], missing=(1, 4))
+    found = prepare.completed(table, pd.Timestamp("2024-01-08"), META, config(gaps="zero"))
+    assert found["value"].tolist() == [1, 0, 3, 4, 0, 6, 0, 0] and not found["filled"].any()
+    table.loc[2, "value"] = np.nan  # an outlier that was taken away
+    found = prepare.completed(table, pd.Timestamp("2024-01-08"), META, config(gaps="zero"))
+    assert found["value"][2] == 2 and np.flatnonzero(found["filled"]).tolist() == [2]
+
+
 def test_a_gap_at_the_end_of_training_does_not_see_the_test() -> None:
-    calm = prepare.completed(rows([1.0] * 7 + [1, 1, 1], missing=(6,)), META, config())
-    wild = prepare.completed(rows([1.0] * 7 + [900, 900, 900], missing=(6,)), META, config())
+    calm = prepare.completed(rows([1.0] * 7 + [1, 1, 1], missing=(6,)), END, META, config())
+    wild = prepare.completed(rows([1.0] * 7 + [900, 900, 900], missing=(6,)), END, META, config())
     train = slice(0, 7)
     assert calm["value"][train].tolist() == wild["value"][train].tolist() == [1.0] * 7
 
@@ -68,7 +81,7 @@ def test_outliers_of_training_are_replaced_and_those_of_the_test_stay(
 
 
 def test_features_begin_with_the_second_season_and_end_with_the_last_value() -> None:
-    series = prepare.completed(rows([float(i) for i in range(30)]), META, config())
+    series = prepare.completed(rows([float(i) for i in range(30)]), END, META, config())
     found = prepare.known(series, 7).to_pandas()
     assert found["observations"].tolist() == list(range(14, 31))
     assert found["event_timestamp"].iloc[-1] == pd.Timestamp("2024-01-30", tz="UTC")

@@ -70,3 +70,13 @@ def test_the_true_quantile_has_the_least_pinball_loss() -> None:
 
 def test_the_naive_error_of_a_short_history_is_that_of_its_steps() -> None:
     assert naive_error(np.array([1.0, 2.0, 4.0]), 12) == 1.5
+
+
+def test_steps_without_a_truth_have_no_score_and_all_missing_is_an_error() -> None:
+    values = np.arange(24.0)
+    one = series(values, 20, filled=(21,))
+    real, unit = scoring.truth([one], 4), np.array([1.0])
+    found = scoring.by_horizon(np.zeros((1, 4)), real, unit, {})
+    assert [row["mase"] is None for row in found] == [False, True, False, False]
+    with pytest.raises(SystemExit, match="every held-out value is missing"):
+        scoring.truth([series(values, 20, filled=(20, 21, 22, 23))], 4)
