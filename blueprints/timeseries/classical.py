@@ -21,7 +21,10 @@ def forecast(name: str, state: State, horizon: int) -> Array:
     steps = np.arange(1, horizon + 1)
     if name == "croston":
         return np.repeat((state["demand"] / state["interval"])[:, None], horizon, axis=1)
-    season = state["season"][:, (steps - 1) % state["season"].shape[1]]
+    season = state["season"]
+    if name == "holt_winters":  # statsmodels forecasts the newest place as it was before
+        season = np.column_stack([season[:, :-1], state["replaced"]])
+    season = season[:, (steps - 1) % season.shape[1]]
     if name == "seasonal_naive":
         return season
     if name == "holt_winters":
@@ -40,6 +43,7 @@ def advance(name: str, state: State, value: Array) -> State:
         some, new = value > 0, dict(state)
         for key, seen in (("demand", value), ("interval", state["since"])):
             smooth = CROSTON_SMOOTHING * seen + (1 - CROSTON_SMOOTHING) * state[key]
+            smooth = np.where(state["demand"] <= 0, seen, smooth)  # the first demand of all
             new[key] = np.where(some, smooth, state[key])
         return new | {"since": np.where(some, 1.0, state["since"] + 1)}
     first, later = state["season"][:, 0], state["season"][:, 1:]
@@ -51,7 +55,8 @@ def advance(name: str, state: State, value: Array) -> State:
         level = alpha * (value - first) + (1 - alpha) * (before + moved)
         last = gamma * (value - before - moved) + (1 - gamma) * first
         trend = beta * (level - before) + (1 - beta) * moved
-        return state | {"level": level, "trend": trend, "season": np.column_stack([later, last])}
+        more = {"level": level, "trend": trend, "replaced": first}
+        return state | more | {"season": np.column_stack([later, last])}
     with np.errstate(divide="ignore", invalid="ignore"):  # an added pattern may have zeros
         plain = np.where(state["multiplied"] > 0, value / first, value - first)
     level = state["alpha"] * plain + (1 - state["alpha"]) * state["level"]

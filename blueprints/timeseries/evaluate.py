@@ -16,7 +16,7 @@ import profiles
 import scoring
 from dataset import Series, read
 from intervals import interval
-from pydantic import NonNegativeInt
+from pydantic import PositiveInt
 
 from shared import params
 
@@ -26,7 +26,7 @@ Array = np.ndarray
 
 class EvaluateParams(params.Params):
     peer: bool
-    series_shown: NonNegativeInt
+    series_shown: PositiveInt
     seed: int
 
 

@@ -63,7 +63,7 @@ def column_names(
     season_length: int, dates: tuple[str, ...], covariates: tuple[str, ...]
 ) -> list[str]:
     """What the columns of `rows` are."""
-    names = ["step", *[f"seasons_back_{i + 1}" for i in range(SEASONS)], "before", "after"]
+    names = ["step", *[f"seasons_back_{i + 1}" for i in range(SEASONS)], "after", "before"]
     names += ["pattern", "level", *[f"growth_{i + 1}" for i in range(SEASONS - 1)]]
     names += [f"change_{steps}" for steps in _windows(season_length)]
     names += ["change_last_season", "change_there", "spread_of_change", "spread", "observations"]

@@ -52,16 +52,23 @@ def classical(
 def fitted_global(
     series: list[Series], known: Moments, back: int, config: Any, meta: dict[str, Any]
 ) -> Any:
-    """The global model of what was known `back` steps before the end of training."""
+    """The global model of what was known `back` steps before the end of training.
+
+    None where there was nothing to learn from.
+    """
     rows, base = inputs(series, known, meta)
     values, left = targets(series, known, meta["horizon"])
     usable = (left >= back) & np.isfinite(values)
+    if not usable.any():
+        return None
     change = features.squash(values[usable]) - base[usable]
     return model.fit_global(rows[usable], change, config)
 
 
 def predicted(booster: Any, series: list[Series], known: Moments, meta: dict[str, Any]) -> Array:
-    """[n, horizon] means of the global model after each moment."""
+    """[n, horizon] means of the global model after each moment; NaN without a model."""
+    if booster is None:
+        return np.full((len(known.series), meta["horizon"]), np.nan)
     rows, base = inputs(series, known, meta)
     change = booster.predict(rows.reshape(-1, rows.shape[2])).reshape(base.shape)
     return features.unsquash(base + change)

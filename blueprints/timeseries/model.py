@@ -62,7 +62,7 @@ def fit(name: str, values: Array, season_length: int, horizon: int) -> tuple[Arr
 def unknown(name: str, season_length: int) -> State:
     """The state of a model that could not be fitted: its forecasts are NaN, too."""
     keys = {
-        "holt_winters": ["level", "trend", "alpha", "beta", "gamma", "phi"],
+        "holt_winters": ["level", "trend", "alpha", "beta", "gamma", "phi", "replaced"],
         "theta": ["level", "trend", "alpha", "observations", "multiplied"],
         "croston": ["demand", "interval", "since"],
     }
@@ -83,16 +83,16 @@ def state(name: str, model: BaseForecaster, values: Array, season_length: int) -
     inner = model._fitted_forecaster
     level = np.asarray(inner.level)[-1:]
     if name == "holt_winters":
-        season = np.zeros(1)
+        season, replaced = np.zeros(1), np.zeros(1)
         if inner.model.has_seasonal:
-            m = inner.model.seasonal_periods
-            # statsmodels forecasts the last place with the season before its last update
-            season = np.append(np.asarray(inner.season)[-m:-1], np.asarray(inner.season)[-m - 1])
+            m, every = inner.model.seasonal_periods, np.asarray(inner.season)
+            season, replaced = every[-m:], every[-m - 1 : -m]
         keys = ["smoothing_level", "smoothing_trend", "smoothing_seasonal", "damping_trend"]
         numbers = [np.array([float(inner.params[key] or 0)]) for key in keys]
         found = dict(zip(["alpha", "beta", "gamma", "phi"], np.nan_to_num(numbers), strict=True))
         trend = np.asarray(inner.trend)[-1:]
-        return found | {"level": level, "trend": trend, "season": whole(season, season_length)}
+        found |= {"level": level, "trend": trend, "replaced": replaced}
+        return found | {"season": whole(season, season_length)}
     seasonal = model.deseasonalizer_
     multiplied = seasonal is not None and seasonal.model == "multiplicative"
     season = np.zeros(1) if seasonal is None else np.asarray(seasonal.seasonal_)

@@ -9,33 +9,35 @@ the training part. It chooses the model, per data set or per series, and measure
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import backtest
 import numpy as np
 import pandas as pd
 from dataset import PREPARED, Moments, Series, cuts, ends, moments, read, sampled
 from folds import fold
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.numpy import save_file
 
 from shared import objectives, params, tracking
 
 MODELS, CHECKPOINT, STORE = Path("models"), Path("checkpoint"), Path(".feast")
-Name = Literal["seasonal_naive", "holt_winters", "theta", "croston", "global", "combination"]
+Single = Literal["seasonal_naive", "holt_winters", "theta", "croston", "global"]
+Some = Field(min_length=1)
+Level = Annotated[float, Field(gt=0, lt=100)]
 Array = np.ndarray
 
 
 class TrainParams(params.Params):
-    candidates: tuple[Name, ...]
-    combined: tuple[Name, ...]
+    candidates: tuple[Single | Literal["combination"], ...] = Some
+    combined: tuple[Single, ...] = Some
     measure: Literal["mase", "rmsse"]
     folds: PositiveInt
     per_series: float
-    levels: tuple[float, ...]
+    levels: tuple[Level, ...] = Some
     max_rows: PositiveInt
     trees: PositiveInt
-    leaves: PositiveInt
+    leaves: int = Field(ge=2)
     min_rows_per_leaf: PositiveInt
     learning_rate: PositiveFloat
     jobs: NonNegativeInt
@@ -102,7 +104,7 @@ def checkpoint(config: TrainParams) -> Path:
         shutil.rmtree(CHECKPOINT, ignore_errors=True)
         folder.mkdir(parents=True)
     elif any(folder.iterdir()):
-        print(f"train: goes on after {len(list(folder.glob('*.npz')))} of {config.folds} folds")
+        print(f"train: goes on after {len(list(folder.glob('[0-9]*')))} of {config.folds} folds")
     return folder
 
 

@@ -183,3 +183,43 @@ def test_an_interval_holds_its_mean_and_stays_above_nothing() -> None:
     meta = {"negative": False, "quantiles": {"80": [[-2.0, 1.0], [3.0, -1.0]]}}
     lower, upper = intervals.interval(np.array([1.0, 10.0]), 2.0, 80.0, meta)
     assert lower.tolist() == [0, 10] and upper.tolist() == [7, 10]
+
+
+def test_a_series_that_begins_after_the_fold_by_far_does_not_stop_it() -> None:
+    for length in range(1, 30):
+        given = [*drawn(), series("short", np.arange(length + 6.0), length)]
+        found = np.stack([*[np.full(6, 20.0)] * 6, np.full(6, np.nan)])
+        errors = backtest.scaled(given, found, 24, 4, 1)
+        assert np.isnan(errors[-1]) and np.isfinite(errors[:-1]).all(), length
+
+
+def test_a_fold_with_nothing_to_learn_from_has_no_global_model() -> None:
+    """Series of two seasons and what the fold looks back: every step learnt from came later."""
+    given = drawn(length=18)
+    found = fold(given, 10)
+    assert np.isnan(found["global"]).all()
+    for name in ("seasonal_naive", "theta", "combination"):
+        assert np.isfinite(found[name]).all(), name
+    assert "global" in backtest.choose(given, {10: found}, CONFIG, META)["candidates"]
+
+
+def test_values_that_were_missing_count_neither_for_errors_nor_for_intervals() -> None:
+    (one,) = drawn(1)
+    wild = one.values.copy()
+    wild[32] = 1e9
+    marked = one._replace(values=wild, filled=np.arange(46) == 32)
+    found = {10: {"theta": np.full((1, 6), 20.0), "seasonal_naive": np.full((1, 6), 21.0)}}
+    missed = backtest.misses([marked], found, ["theta"], META)
+    assert [len(errors) for errors in missed] == [1, 1, 0, 1, 1, 1]
+    assert max(abs(errors[0]) for errors in missed if errors) < 100
+    assert backtest.table([marked], found, META, "mase")["theta"][0, 0] < 100
+
+
+def test_forecasts_go_below_zero_only_where_values_do() -> None:
+    falling = [series(f"S{i}", np.r_[40.0 - np.arange(40), np.zeros(6)], 40) for i in range(3)]
+    every = np.array([(i, t) for i in range(3) for t in range(8, 40)])
+    known = moments(falling, every), moments(falling, dataset.ends(falling, 0, META))
+    for negative in (False, True):
+        meta = META | {"negative": negative}
+        found = folds.fold(falling, known, 0, CONFIG, meta)[0]
+        assert (found["theta"] < 0).any() == negative

@@ -113,3 +113,92 @@ def test_series_take_in_as_many_new_values_as_each_of_them_has() -> None:
     for key in wanted:
         np.testing.assert_allclose(found[key][0], wanted[key][0])
         np.testing.assert_array_equal(found[key][1], one[key][0])
+
+
+@pytest.mark.parametrize("new", [1, 5, 11, 12, 13, 30])
+def test_holt_winters_takes_in_new_values_as_a_model_of_all_of_them(new: int) -> None:
+    """As statsmodels with the same parameters, also at the place whose season it last updated."""
+    from statsmodels.tsa.holtwinters import ExponentialSmoothing
+
+    season = 20 * np.random.default_rng(3).normal(0, 1, (8, 12)).cumsum(axis=0)
+    values = 500 + season.ravel() + np.random.default_rng(4).normal(0, 2, 96)
+    fitted = model.forecaster("holt_winters", values[:60], 12).set_config(remember_data=False)
+    inner = fitted.fit(model.pd.Series(values[:60]), fh=[1])._fitted_forecaster.params
+    _, state = model.fit("holt_winters", values[:60], 12, 1)
+    assert state["gamma"][0] > 0.05, "a season that moves"
+    names = {"level": "initial_level", "trend": "initial_trend", "seasonal": "initial_seasons"}
+    begun = {f"initial_{name}": inner[key] for name, key in names.items()}
+    whole = ExponentialSmoothing(
+        values[: 60 + new],
+        trend="add",
+        damped_trend=True,
+        seasonal="add",
+        seasonal_periods=12,
+        initialization_method="known",
+        **begun,
+    )
+    fixed = ["smoothing_level", "smoothing_trend", "smoothing_seasonal", "damping_trend"]
+    theirs = whole.fit(optimized=False, **{key: inner[key] for key in fixed}).forecast(30)
+    later = through("holt_winters", state, values[60 : 60 + new])
+    np.testing.assert_allclose(classical.forecast("holt_winters", later, 30)[0], theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["season", "negative"])
+def test_theta_takes_in_new_values_as_smoothing_of_all_of_them(kind: str) -> None:
+    """As statsmodels' simple smoothing of the values without the season that was found first."""
+    from statsmodels.tsa.holtwinters import SimpleExpSmoothing
+
+    values = SERIES[kind]
+    fitted = model.forecaster("theta", values[:50], 12).set_config(remember_data=True)
+    inner = fitted.fit(model.pd.Series(values[:50]), fh=[1])._fitted_forecaster.params
+    _, state = model.fit("theta", values[:50], 12, 1)
+    product = state["multiplied"][0] > 0
+    assert product == (kind == "season")
+    whole = np.resize(np.roll(state["season"][0], 50 % 12), 72 + 20)
+    plain = values / whole[:72] if product else values - whole[:72]
+    smooth = SimpleExpSmoothing(
+        plain, initialization_method="known", initial_level=inner["initial_level"]
+    )
+    alpha = inner["smoothing_level"]
+    level = smooth.fit(smoothing_level=alpha, optimized=False).forecast(20)
+    line = level + state["trend"] * (np.arange(1, 21) + (1 - (1 - alpha) ** 72) / alpha)
+    wanted = line * whole[72:] if product else line + whole[72:]
+    found = classical.forecast("theta", through("theta", state, values[50:]), 20)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("zeros", [1, 40])
+def test_the_first_demand_of_all_begins_croston_anew(zeros: int) -> None:
+    values = np.r_[np.zeros(zeros), 5, 0, 0, 3.0]
+    _, early = model.fit("croston", values[:zeros], 12, 1)
+    for until in range(zeros + 1, len(values) + 1):
+        whole, _ = model.fit("croston", values[:until], 12, 1)
+        later = through("croston", early, values[zeros:until])
+        assert classical.forecast("croston", later, 1)[0, 0] == pytest.approx(whole[0])
+
+
+@pytest.mark.parametrize("season_length", [1, 3, 4, 12])
+@pytest.mark.parametrize("product", [True, False])
+def test_the_pattern_of_a_season_is_that_of_sktime(season_length: int, product: bool) -> None:
+    from sktime.transformations.detrend import Deseasonalizer
+
+    values = np.random.default_rng(5).gamma(5, 10, 41)
+    kind = "multiplicative" if product else "additive"
+    if season_length == 1:
+        assert classical.seasonal_means(values, 1, product) == [float(product)]
+        return
+    theirs = Deseasonalizer(sp=season_length, model=kind).fit(model.pd.Series(values)).seasonal_
+    found = classical.seasonal_means(values, season_length, product)
+    np.testing.assert_allclose(found, theirs, rtol=1e-12)
+
+
+def test_more_new_values_than_are_remembered_leave_the_season_in_its_place() -> None:
+    values = np.tile(SERIES["season"][:12], 12)
+    for name in ("seasonal_naive", "holt_winters", "theta"):
+        _, state = model.fit(name, values[:72], 12, 1)
+        for new in (47, 48, 49, 55, 60):
+            recent = values[: 72 + new][::-1][None, :48]
+            later = classical.updated(name, state, recent, np.array([new]))
+            found = classical.forecast(name, later, 12)[0]
+            wanted = values[72 + new : 84 + new]
+            np.testing.assert_allclose(found, wanted, rtol=0.03, err_msg=f"{name} {new}")

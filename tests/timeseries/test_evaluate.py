@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import evaluate
+import features
 import figures
 import numpy as np
+import pandas as pd
 import peers
 import pytest
 from dataset import Series
 from evaluate import by_class
+from pydantic import ValidationError
 
 
 def monthly(number: int) -> list[Series]:
@@ -51,3 +55,32 @@ def test_plots_have_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.Mon
         figures.forecasts(series, [0, 1], mean, bands, 12)
         drawn.append((tmp_path / "plots/forecasts.png").read_bytes())
     assert drawn[0] == drawn[1] and len(drawn[0]) > 10_000
+
+
+def test_last_season_stands_in_for_a_chosen_model_that_could_not_be_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    table = pd.DataFrame({"series_id": ["a", "a", "b", "b"], "step": [1, 2, 1, 2]})
+    table["seasonal_naive"], table["theta"] = [1.0, 2, 3, 4], [np.nan, np.nan, 7, 8]
+    table.to_parquet(tmp_path / "models/forecasts.parquet")
+    found = evaluate.forecast({"horizon": 2, "choices": ["theta", "theta"]})
+    assert found["chosen"].tolist() == [[1, 2], [7, 8]]
+
+
+def test_intervals_are_in_units_of_the_history_without_the_test() -> None:
+    (one,) = monthly(1)
+    wild = one._replace(values=np.r_[one.values[:60], np.full(12, 1e6)])
+    meta = {"season_length": 12, "levels": [80.0], "negative": False}
+    meta |= {"quantiles": {"80": [[-1.0] * 12, [2.0] * 12]}}
+    recent = features.origins(one.values[:60], 12, np.array([60]))["recent"]
+    unit = features.scale(recent, 12)[0]
+    (lower, upper) = evaluate.intervals([wild], np.full((1, 12), 500.0), meta)["80"]
+    np.testing.assert_allclose(lower, 500 - unit)
+    np.testing.assert_allclose(upper, 500 + 2 * unit)
+
+
+def test_plots_of_no_series_cannot_be_asked_for() -> None:
+    with pytest.raises(ValidationError, match="series_shown"):
+        evaluate.EvaluateParams(peer=True, series_shown=0, seed=0)

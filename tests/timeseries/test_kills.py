@@ -40,7 +40,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_results(
 ) -> None:
     app = copy(undisturbed, tmp_path / "app", "train")
     process = begin(app, "evaluate")
-    wait_for(lambda: [*app.folder.glob("checkpoint/*/*.npz")] or process.poll() is not None)
+    wait_for(lambda: [*app.folder.glob("checkpoint/*/[0-9]*.npz")] or process.poll() is not None)
     assert kill(process)
     assert "goes on after 1 of 2 folds" in run(["dvc", "repro", "evaluate"], *app), said(app)
     assert results(app) == results(undisturbed)

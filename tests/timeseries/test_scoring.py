@@ -80,3 +80,10 @@ def test_steps_without_a_truth_have_no_score_and_all_missing_is_an_error() -> No
     assert [row["mase"] is None for row in found] == [False, True, False, False]
     with pytest.raises(SystemExit, match="every held-out value is missing"):
         scoring.truth([series(values, 20, filled=(20, 21, 22, 23))], 4)
+
+
+def test_bootstrap_intervals_are_as_wide_as_the_mean_is_uncertain() -> None:
+    values = np.r_[np.random.default_rng(0).normal(5, 2, 400), np.nan]
+    low, high = scoring.interval_of_mean(values, seed=0)
+    assert low < np.nanmean(values) < high
+    assert high - low == pytest.approx(2 * 1.96 * 2 / 20, rel=0.15)

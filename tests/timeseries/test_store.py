@@ -8,6 +8,7 @@ import features
 import numpy as np
 import pandas as pd
 import prepare
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import store
@@ -31,8 +32,6 @@ def written(path: Path, series: dict[str, np.ndarray]) -> Path:
         )
         for name, values in series.items()
     ]
-    import pyarrow as pa
-
     pq.write_table(pa.concat_tables(tables), path)
     return path
 
@@ -95,3 +94,27 @@ def test_what_came_later_changes_no_earlier_moment(
     later = {name: np.concatenate([values, [1e6, -1e6]]) for name, values in SERIES.items()}
     longer = store.opened(tmp_path / "registry", written(tmp_path / "longer.parquet", later))
     pd.testing.assert_frame_equal(store.at(opened[0], names, times), store.at(longer, names, times))
+
+
+def test_old_short_and_oddly_named_series_come_back_as_they_went_in(tmp_path: Path) -> None:
+    """Ids that look like numbers or are no ASCII; times before 1970; fewer than four seasons."""
+    names = ["007", "7", "Käse, 1 kg", "a" * 200]
+    tables = []
+    for i, name in enumerate(names):
+        times = pd.date_range("1950-01-01T06:30", periods=9 + i, freq="D")
+        values = np.arange(9.0 + i) - 3
+        series = pd.DataFrame({"series_id": name, "timestamp": times, "value": values})
+        tables.append(prepare.known(series, M))
+    source = tmp_path / "features.parquet"
+    pq.write_table(pa.concat_tables(tables), source)
+    online = store.opened(tmp_path / "registry", source)
+    assert store.materialise(online, source) == 4
+    for i, row in enumerate(store.newest(online, names)):
+        last = pd.Timestamp("1950-01-01T06:30") + pd.Timedelta(days=8 + i)
+        assert (row["series_id"], row["last"], row["observations"]) == (names[i], last, 9 + i)
+        wanted = features.origins(np.arange(9.0 + i) - 3, M, np.array([9 + i]))["recent"][0]
+        np.testing.assert_array_equal(row["recent"], wanted)
+        past = store.at(online, np.array([names[i]]), np.array([last])).iloc[0]
+        np.testing.assert_array_equal(past["recent"], wanted)
+    before = store.at(online, np.array(["7"]), np.array([pd.Timestamp("1949-01-01")])).iloc[0]
+    assert np.isnan(before["observations"])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import train
+from pydantic import ValidationError
 
 
 @pytest.fixture
@@ -43,3 +44,33 @@ def test_other_data_or_parameters_begin_anew(config: train.TrainParams) -> None:
     train.save(changed / "24.npz", {"theta": np.zeros((1, 1))})
     again = train.checkpoint(config.model_copy(update={"seed": 1}))
     assert again != changed and not changed.exists()
+
+
+def test_a_fold_that_a_kill_tore_is_not_taken_over(
+    config: train.TrainParams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train.checkpoint(config)
+    train.save(folder / "24.npz", {"theta": np.zeros((1, 1))})
+    (folder / ".36.npz.123.npz").write_bytes(b"half of it")
+    train.checkpoint(config)
+    assert "goes on after 1 of 3 folds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"combined": ["combination"]},
+        {"combined": []},
+        {"candidates": []},
+        {"candidates": ["arima"]},
+        {"levels": [0]},
+        {"levels": [100]},
+        {"levels": []},
+        {"leaves": 1},
+    ],
+)
+def test_parameters_that_no_run_could_use_are_refused(
+    config: train.TrainParams, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        train.TrainParams(**config.model_dump() | wrong)

@@ -45,3 +45,13 @@ def test_a_tree_that_is_a_single_leaf_is_a_constant(tmp_path: Path) -> None:
     rows = np.ones((100, 2))
     booster = trained(rows, np.full(100, 3.0), rounds=1)
     np.testing.assert_allclose(said(booster, rows, tmp_path), booster.predict(rows), atol=1e-6)
+
+
+def test_zero_and_missing_go_the_same_way_where_training_had_none(tmp_path: Path) -> None:
+    """LightGBM takes NaN for 0 then, also when 0 itself is next to the threshold."""
+    rows = np.tile([-1.0, 0.0, 1.0, 2.0], 200)[:, None]
+    booster = trained(rows, np.where(rows[:, 0] > 0, 5.0, 1.0) + (rows[:, 0] < 0), rounds=5)
+    asked = np.array([[np.nan], [0.0], [-0.0], [1e-36], [-1e-36], [np.inf], [-np.inf]])
+    found, wanted = said(booster, asked, tmp_path), booster.predict(asked)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert found[0] == found[1] and np.ptp(found) > 1

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import validate
 import yaml
+from pydantic import ValidationError
 
 from shared import params
 
@@ -377,3 +378,8 @@ def test_thousands_of_series_are_validated_in_seconds() -> None:
     report, usable = examine(many)
     assert report["usable_series"] == 5000 and len(usable) == len(many)
     assert time.monotonic() - begin < 20
+
+
+def test_less_than_the_two_seasons_that_models_need_cannot_be_asked_for() -> None:
+    with pytest.raises(ValidationError, match="min_seasons"):
+        validate.ValidateParams(**LIMITS | {"min_seasons": 1})
