@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 B ?= $(notdir $(wildcard blueprints/*))
 VENV := $(CURDIR)/.venv
+# Two processes; tests that share a copied-out folder stay in one.
+TWO := --numprocesses 2 --dist loadgroup
 export PATH := $(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export BENTOML_DO_NOT_TRACK := true
@@ -54,10 +56,10 @@ check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
 	pytest -q -m contract
 
 unit: setup  ## the fast tests with the coverage of shared
-	pytest -q -m "not contract and not pipeline and not fault" --cov --cov-report=term
+	pytest -q $(TWO) -m "not contract and not pipeline and not fault" --cov --cov-report=term
 
 test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
-	pytest -q -m "pipeline or fault" --durations=10
+	pytest -q $(TWO) -m "pipeline or fault" --durations=20
 
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \

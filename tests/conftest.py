@@ -11,6 +11,16 @@ from copied import app, reproduced, server  # noqa: F401
 from shared import params
 
 ROOT = Path(__file__).parent.parent
+# What is built once and shared: the tests of one copied-out folder run in one process.
+SHARED = {"app": "cv", "weekly": "timeseries"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests that share a folder, or a file's fixtures, go to the same of several processes."""
+    for item in items:
+        folders = [group for name, group in SHARED.items() if name in item.fixturenames]
+        item.add_marker(pytest.mark.xdist_group((folders or [str(item.path)])[0]))
 
 
 @pytest.fixture
