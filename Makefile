@@ -4,7 +4,7 @@ SHELL := /bin/bash
 B ?= $(notdir $(wildcard blueprints/*))
 VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
-TWO := --numprocesses 2 --dist loadgroup
+TWO := --numprocesses 2
 export PATH := $(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export BENTOML_DO_NOT_TRACK := true
