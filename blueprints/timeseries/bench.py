@@ -105,7 +105,7 @@ def servers(threads: int) -> Iterator[tuple[str, str]]:
     ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        code = ["bench", "classical", "features", "frequency", "predictor", "store"]
+        code = ["bench", "classical", "features", "frequency", "predictor", "single", "store"]
         mlflow.pyfunc.save_model(
             folder / "peer",
             python_model=Peer(),

@@ -9,11 +9,12 @@ compares both for every series.
 import warnings
 
 import numpy as np
+import single
 
 Array = np.ndarray
 State = dict[str, Array]
 PARAMETERS = {"holt_winters": ("alpha", "beta", "gamma", "phi"), "theta": ("alpha",)}
-CROSTON_SMOOTHING = 0.1
+CROSTON_SMOOTHING = single.CROSTON_SMOOTHING
 
 
 def forecast(name: str, state: State, horizon: int) -> Array:
@@ -98,12 +99,12 @@ def begin(name: str, history: Array, season_length: int, parameters: dict[str, f
     if name == "croston":
         first = int(np.argmax(history > 0))
         state = {"demand": history[first : first + 1], "interval": np.array([1.0 + first])}
-        return _through(name, state | {"since": np.array([1.0])}, history)
+        return single.through(name, state | {"since": np.array([1.0])}, history)
     if name == "holt_winters":
         trend = (history[m : 2 * m].mean() - history[:m].mean()) / m if m > 1 else 0.0
         season = history[:m] - history[:m].mean() if m > 1 else np.zeros(1)
         state = {"level": history[:m].mean(keepdims=True), "trend": np.array([trend])}
-        return _through(
+        return single.through(
             name, state | given | {"season": season[None]}, history[m if m > 1 else 1 :]
         )
     multiplied = bool((history > 0).all()) and m > 1
@@ -118,13 +119,7 @@ def begin(name: str, history: Array, season_length: int, parameters: dict[str, f
         "season": np.roll(season, -1)[None],
         "multiplied": np.array([float(multiplied)]),
     }
-    return _through(name, state | given, history[1:])
-
-
-def _through(name: str, state: State, values: Array) -> State:
-    for value in values:
-        state = advance(name, state, np.array([value]))
-    return state
+    return single.through(name, state | given, history[1:])
 
 
 def seasonal_means(values: Array, m: int, multiplied: bool) -> Array:

@@ -3,6 +3,8 @@
 A frequency is a pandas alias (`MS`, `W-SUN`, `D`, `h`, `15min`, ...). Needs pandas only.
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
@@ -67,11 +69,19 @@ def steps(timestamps: pd.Series, frequency: str) -> tuple[np.ndarray, np.ndarray
     days = timestamps.dt.normalize()
     if not len(days):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    every = pd.date_range(days.min() - offset.base, days.max(), freq=offset.base)
+    years = (days.min().year - 1) // 10 * 10, days.max().year // 10 * 10 + 10
+    every = every_step(offset.base.freqstr, *years)
     number = every.searchsorted(days, side="right") - 1
     clock = (timestamps - days).to_numpy("timedelta64[ns]").astype(np.int64)
     rest = number % offset.n * DAY.value + clock
     return number // offset.n, np.where(every[number] == days, rest, -1)
+
+
+@functools.lru_cache(maxsize=64)  # a request's history needs milliseconds to list, else
+def every_step(frequency: str, first: int, last: int) -> pd.DatetimeIndex:
+    """All timestamps of a frequency from one new year to another, within what pandas knows."""
+    start, end = (f"{min(max(year, 1678), 2261)}-01-01" for year in (first, last))
+    return pd.date_range(start, end, freq=to_offset(frequency))
 
 
 def on_grid(series_id: pd.Series, rest: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import classical
 import model
 import numpy as np
 import pytest
+import single
 
 RANDOM = np.random.default_rng(0)
 MONTHS = np.arange(72)
@@ -202,3 +203,21 @@ def test_more_new_values_than_are_remembered_leave_the_season_in_its_place() -> 
             found = classical.forecast(name, later, 12)[0]
             wanted = values[72 + new : 84 + new]
             np.testing.assert_allclose(found, wanted, rtol=0.03, err_msg=f"{name} {new}")
+
+
+@pytest.mark.parametrize("name", ["holt_winters", "theta", "croston"])
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 30])
+def test_plain_floats_go_through_a_history_as_arrays_do(name: str, steps: int) -> None:
+    generator = np.random.default_rng(steps)
+    history = generator.poisson(1.2, 24) + generator.uniform(0.5, 1, 24) * (name != "croston")
+    given = {"alpha": 0.3, "beta": 0.2, "gamma": 0.1, "phi": 0.9}
+    known = {key: given[key] for key in classical.PARAMETERS.get(name, ())}
+    state = classical.begin(name, history.astype(float), 4, known)
+    values = generator.poisson(1.2, steps) + generator.uniform(0, 1, steps) * (name != "croston")
+    expected = state
+    for value in values:
+        expected = classical.advance(name, expected, np.array([value]))
+    found = single.through(name, state, values)
+    assert set(found) == set(expected)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-12), key
