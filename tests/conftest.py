@@ -1,18 +1,32 @@
 """Fixtures that several tests share: an objectives file, a folder with results, a repository."""
 
 import subprocess
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from copied import app, reproduced, server  # noqa: F401
+from isolated import blueprint
 
 from shared import params
 
 ROOT = Path(__file__).parent.parent
 # Files whose tests use one copied-out folder, in which a pipeline has run for minutes.
-SHARED = ("test_copy_out.py", "test_kills.py", "test_abuse.py")
+SHARED = ("test_copy_out.py", "test_kills.py", "test_abuse.py", "test_gate.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    with blueprint(collector.path):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    with blueprint(item.path):
+        return (yield)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
