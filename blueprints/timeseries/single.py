@@ -40,11 +40,11 @@ def theta(state: State, values: list[float]) -> State:
     multiplied = bool(state["multiplied"][0] > 0)
     for i, value in enumerate(values):
         first = season[i % m]
-        if not multiplied:
-            plain = value - first
+        if multiplied:
+            value = value / first if first else float("nan")
         else:
-            plain = value / first if first else float("nan")
-        level = alpha * plain + (1 - alpha) * level
+            value -= first
+        level = alpha * value + (1 - alpha) * level
     more = {"level": level, "observations": observations + len(values)}
     return state | _arrays(more) | {"season": np.roll(season, -(len(values) % m))[None]}
 
