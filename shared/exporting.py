@@ -32,11 +32,15 @@ def size_mb(*paths: Path) -> float:
 
 
 def latencies_ms(
-    calls: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], rounds: int = 3
+    calls: dict[str, Callable[[Any], Any]],
+    inputs: Sequence[Any],
+    rounds: int = 3,
+    in_a_row: int = 1,
 ) -> dict[str, float]:
     """Median milliseconds per call of each candidate.
 
-    The candidates take turns on every input, so that noise of the machine meets all of them alike.
+    The candidates take turns on every input, so that noise of the machine meets all of them alike;
+    each calls so often in a row, as something in use does, whose code is in the processor's cache.
     """
     for call in calls.values():
         call(inputs[0])
@@ -44,7 +48,8 @@ def latencies_ms(
     for _ in range(rounds):
         for value in inputs:
             for name, call in calls.items():
-                begin = time.perf_counter()
-                call(value)
-                taken[name].append((time.perf_counter() - begin) * 1e3)
+                for _ in range(in_a_row):
+                    begin = time.perf_counter()
+                    call(value)
+                    taken[name].append((time.perf_counter() - begin) * 1e3)
     return {name: float(np.median(times)) for name, times in taken.items()}
