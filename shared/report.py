@@ -93,7 +93,10 @@ def _found(row: dict[str, Any]) -> list[str]:
 
 
 def _number(row: dict[str, Any]) -> str:
-    return "-" if row["measured"] is None else f"{row['measured']:.4g}"
+    value = row["measured"]
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _where(row: dict[str, Any]) -> str:
