@@ -18,13 +18,14 @@ help:  ## this list
 
 setup: $(VENV)/.done  ## a virtual environment in .venv with the exact versions of requirements.lock
 
-$(VENV)/.done: requirements.lock pyproject.toml
+$(VENV)/.done: requirements.lock pyproject.toml $(wildcard blueprints/*/requirements-sample.txt)
 	@python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "python3 is $$(python3 --version); 3.11, 3.12 or 3.13 is needed"; exit 1; }
 	test -x $(VENV)/bin/python || python3 -m venv $(VENV) \
 	  || { echo "python3 has no venv module; on Debian: apt install python3-venv"; exit 1; }
 	test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet "$$(grep ^uv== requirements.lock)"
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --requirements requirements.lock
+	cat blueprints/*/requirements-sample.txt | $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --requirement -
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@touch $@
 
@@ -63,7 +64,7 @@ test: check unit  ## everything: check, unit tests, pipelines at reduced size, f
 
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --output-file requirements.lock requirements-dev.txt blueprints/*/requirements*.txt
+	  --no-emit-find-links --output-file requirements.lock requirements-dev.txt blueprints/*/requirements{,-serve}.txt
 
 clean:  ## remove environments, caches and results that can be made again; never data of yours
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
