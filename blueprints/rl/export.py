@@ -1,0 +1,140 @@
+"""Stage `export`: models/ -> export/ (policy.onnx, model.json), export.json.
+
+The graph holds all of the policy: scaling of observations, network, squashing, scaling and
+clipping of actions. export.json says whether it does what Stable-Baselines3 does at every step of
+the test, and how fast it is.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import baselines
+import battery as physics
+import gymnasium
+import market
+import numpy as np
+import pandas as pd
+import playing
+import torch
+import vectors
+from env import EnvParams
+from market import PREPARED
+from model import MODELS, TrainParams, load
+from predictor import Predictor
+from pydantic import PositiveInt
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from shared import exporting, params
+
+EXPORT = Path("export")
+Array = np.ndarray
+Json = dict[str, Any]
+
+
+class ExportParams(params.Params):
+    latency_calls: PositiveInt
+
+
+class Whole(torch.nn.Module):
+    """What SB3's `predict` does, as one graph: network, then scaling and clipping of actions."""
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        super().__init__()
+        self.policy, space = model.policy, model.action_space
+        self.boxed = isinstance(space, gymnasium.spaces.Box)
+        self.squashed = self.boxed and model.policy.squash_output
+        if self.boxed:
+            self.register_buffer("low", torch.as_tensor(space.low))
+            self.register_buffer("high", torch.as_tensor(space.high))
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        action = self.policy._predict(observation, deterministic=True)
+        if not self.boxed:
+            return action
+        if self.squashed:
+            action = self.low + (action + 1) * 0.5 * (self.high - self.low)
+        return torch.maximum(torch.minimum(action, self.high), self.low)
+
+
+def write_onnx(model: BaseAlgorithm, path: Path) -> None:
+    """The exporter cannot follow the checks of torch's distributions, so they are off meanwhile."""
+    model.policy.set_training_mode(False)
+    columns = model.observation_space.shape[0]
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        torch.onnx.export(
+            Whole(model).eval(),
+            (torch.zeros(2, columns),),
+            str(path),
+            input_names=["observation"],
+            output_names=["action"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(__debug__)
+
+
+def describe(env: EnvParams, actions: Array) -> Json:
+    """model.json: everything that the predictor must know beside the graph."""
+    profile = params.read_json("reports/reference.json")["profile"]
+    meta: Json = {"env": env.model_dump(), "columns": len(profile["low"])}
+    meta["profile"] = {name: profile[name] for name in ("low", "high")}
+    meta |= params.read_json(PREPARED / "meta.json") | {"env": env.model_dump()}
+    if actions.dtype.kind == "i":
+        numbers = np.bincount(actions.ravel()) / actions.size
+        meta["action_mix"] = {str(i): float(share) for i, share in enumerate(numbers)}
+    if env.id == "battery":
+        table = pd.read_parquet(PREPARED / "market.parquet")
+        battery = physics.build(env.model_dump(), 24 / meta["day"])
+        rule = baselines.fixed_hours(table[table["split"] == "train"], battery)
+        meta["fixed_hours"] = {f"{hour:g}": share for hour, share in rule.items() if share}
+    return meta
+
+
+def test_play(act: playing.Act, env: EnvParams) -> tuple[Array, Array, float]:
+    """Observations and actions of the test part, and the profit or mean return."""
+    if env.id == "battery":
+        history = market.read("test")
+        run = playing.trade(act, history, env, np.concatenate(history.segments), "test")
+        return run.observations, run.actions, float(run.earned.sum())
+    returns, seen, actions = playing.episodes(act, env.id, 20, seed=20_000)
+    return seen, actions, float(returns.mean())
+
+
+def main() -> None:
+    config, env = params.stage("export", ExportParams), params.read("env", EnvParams)
+    train, scales = params.read("train", TrainParams), params.read_json(PREPARED / "scales.json")
+    chosen = params.read_json(MODELS / "model.json")["chosen"]
+    spaces = vectors.many(env, "train", train.environments, 0)
+    model = load(MODELS / f"{chosen}.safetensors", train, spaces, scales)
+    shutil.rmtree(EXPORT, ignore_errors=True)
+    EXPORT.mkdir()
+    write_onnx(model, EXPORT / "policy.onnx")
+    observations, theirs, score = test_play(playing.deterministic(model), env)
+    params.write_json(EXPORT / "model.json", describe(env, theirs))
+    predictor = Predictor(EXPORT)
+    ours = predictor.act(observations).reshape(theirs.shape)
+    _, _, again = test_play(predictor.act, env)
+    flat = (values.reshape(len(values), -1).astype(float) for values in (ours, theirs))
+    found = exporting.parity(
+        *flat, decide=lambda values: np.array([str(row) for row in np.round(values, 4)])
+    )
+    found |= {"score_difference": abs(again - score) / max(abs(score), 1e-9)}
+    found |= {"size_mb": exporting.size_mb(*EXPORT.iterdir())}
+    torch.set_num_threads(1)
+    calls = {"onnx": predictor.act, "sb3": playing.deterministic(model)}
+    some = [row[None] for row in observations[: config.latency_calls]]
+    times = exporting.latencies_ms(calls, some, in_a_row=5)
+    found |= {"latency_p50_ms": times["onnx"], "speedup": times["sb3"] / times["onnx"]}
+    params.write_json("export.json", {"onnx": found, "sb3": {"latency_p50_ms": times["sb3"]}})
+    agreement, speed = found["decision_agreement"], found["speedup"]
+    print(
+        f"export: seed {chosen}, agreement {agreement:.4f}, {speed:.0f} times as fast -> {EXPORT}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+from rl.halfhourly import dispatched, dispatcher, halfhourly  # noqa: F401

@@ -1,0 +1,156 @@
+"""What is served is what was trained, and whatever it is told, the battery can do it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import battery as physics
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rl import policies
+
+NOON = datetime(2021, 1, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module", params=[{}, {"actions": None}, {"ramp_mw": 0.4}], ids=str)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    env, market = policies.environment(**request.param)
+    folder = tmp_path_factory.mktemp("export")
+    predictor, model = policies.exported(folder, env, market, policies.config())
+    return predictor, model, env, market
+
+
+def moment(market: Any, at: int, charge: float | None = 2.0, **more: Any) -> Any:
+    from predictor import Moment
+
+    window = market.prices[at - 7 * market.day + 1 : at + 1]
+    return Moment(window, market.times[at].tz_localize("UTC").to_pydatetime(), charge, **more)
+
+
+def test_what_is_seen_in_service_is_what_was_seen_in_training(served: Any) -> None:
+    import features
+
+    predictor, _, _, market = served
+    for at in (167, 200, 333, 500):
+        state = np.array([1.5]), np.array([0.2])
+        trained = features.observe(predictor.battery, market.at(np.array([at])), *state)
+        now = predictor.observe(moment(market, at), 1.5, 0.2)
+        assert now == pytest.approx(trained, abs=2e-4)
+
+
+def test_the_graph_does_what_stable_baselines_does(served: Any) -> None:
+    import playing
+
+    predictor, model, env, market = served
+    run = playing.trade(playing.deterministic(model), market, env, market.segments[0][:200])
+    ours = predictor.act(run.observations).reshape(run.actions.shape)
+    assert ours == pytest.approx(run.actions, abs=1e-5)
+
+
+def test_the_back_test_earns_what_the_simulator_earns(served: Any) -> None:
+    import backtest
+    import playing
+
+    predictor, _, env, market = served
+    run = playing.trade(predictor.act, market, env, market.segments[0])
+    start = market.times[0].tz_localize("UTC").to_pydatetime()
+    rows = list(backtest.run(predictor, market.prices, start))
+    assert len(rows) == len(run.power)
+    assert [row[0] for row in rows] == pytest.approx(run.power.tolist(), abs=1e-6)
+    assert sum(row[2] for row in rows) == pytest.approx(run.earned.sum())
+
+
+number = st.none() | st.floats(-1e12, 1e12) | st.sampled_from([np.nan, np.inf, -np.inf])
+
+
+@given(charge=number, before=number, seed=st.integers(0, 99), kind=st.integers(0, 5))
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_nothing_that_is_told_leads_to_an_infeasible_action(
+    served: Any, charge: float | None, before: float | None, seed: int, kind: int
+) -> None:
+    """NaN, holes, extremes, constants, adversarial windows; any charge; any power before."""
+    from predictor import Moment
+
+    predictor, _, _, market = served
+    generator = np.random.default_rng(seed)
+    window = market.prices[:168].copy()
+    if kind == 1:
+        window[generator.integers(0, 168, 5)] = np.nan
+    elif kind == 2:
+        window = generator.choice([-1e9, 0, 1e9], 168)
+    elif kind == 3:
+        window[:] = generator.normal()
+    elif kind == 4:
+        window[-1] = generator.choice([np.inf, -np.inf])
+    elif kind == 5:
+        window = generator.normal(0, 1, 168) * 10 ** generator.uniform(-9, 9)
+    found = predictor.decide(Moment(window, NOON, charge, before), stale=seed % 7 == 0)
+    battery = predictor.battery
+    told = charge if charge is not None and np.isfinite(charge) else 0.0
+    held = np.clip(told, 0, battery.energy_mwh)
+    assert np.isfinite(found.power) and np.isfinite(found.charge)
+    assert -battery.most_out - 1e-9 <= found.power <= battery.most_in + 1e-9
+    assert -1e-9 <= held + found.power * battery.step_hours <= battery.energy_mwh + 1e-9
+    if charge is None or not np.isfinite(charge):
+        assert "charge" in found.guards
+    if kind == 4:
+        assert "missing" in found.guards and found.source == "safe"
+
+
+def test_each_guard_is_named(served: Any) -> None:
+    predictor, _, _, market = served
+    usual = predictor.decide(moment(market, 300))
+    assert usual.source == "policy" and set(usual.guards) <= {"limits"}
+    stale = predictor.decide(moment(market, 300), stale=True)
+    assert stale.source == "safe" and "stale" in stale.guards
+    wild = moment(market, 300)
+    wild.prices[-1] = 1e8
+    assert "unfamiliar" in predictor.decide(wild).guards
+    assert predictor.decide(wild, unfamiliar_is_safe=True).source == "safe"
+    assert predictor.decide(moment(market, 300, None)).power == pytest.approx(0, abs=1e-9)
+
+
+def test_the_safe_action_is_the_rule_of_fixed_hours(served: Any) -> None:
+    predictor, _, _, market = served
+    for hour, share in ((3, 1.0), (18, -1.0), (12, 0.0)):
+        told = moment(market, 300)._replace(time=NOON.replace(hour=hour))
+        found = predictor.decide(told, stale=True)
+        assert found.share == share and np.sign(found.power) == np.sign(share)
+
+
+def test_a_policy_that_says_nonsense_is_not_followed(served: Any) -> None:
+    predictor, _, _, market = served
+
+    class Broken:
+        said = 0.0
+
+        def run(self, *_: Any) -> list[np.ndarray]:
+            return [np.array([self.said])]
+
+    good, predictor.session = predictor.session, Broken()
+    beyond = [] if predictor.meta["env"]["actions"] is None else [3, -1]
+    try:
+        for Broken.said in (np.nan, np.inf, *beyond):
+            found = predictor.decide(moment(market, 300))
+            assert "policy" in found.guards and found.source == "safe"
+    finally:
+        predictor.session = good
+
+
+def test_the_state_is_followed_over_time(served: Any) -> None:
+    """Charges as they were answered never lead out of the battery, a week long."""
+    predictor, _, _, market = served
+    charge, before = 0.0, 0.0
+    powers = []
+    for at in range(167, 335):
+        found = predictor.decide(moment(market, at, charge, before=before))
+        charge, before = found.charge, found.power
+        powers.append(before)
+    charges = np.cumsum([0.0, *powers]) * predictor.battery.step_hours
+    assert physics.violations(predictor.battery, charges, np.array(powers)) == 0
