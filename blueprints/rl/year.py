@@ -1,5 +1,6 @@
 """A battery through the test part: every seed and every controller, their numbers and plots."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import baselines
@@ -48,13 +49,14 @@ def controllers(test: Test) -> dict[str, baselines.Run]:
 
 
 def foresight(test: Test) -> Json:
-    """The optimum, and by how much its two calculations differ."""
-    best = optimum.linear_program(test.battery, test.prices)
-    found = {"optimum": best}
-    if test.battery.ramp_mw is None:  # which the dynamic program does not know
-        other = optimum.dynamic_program(test.battery, test.prices)
-        found["optimum_gap"] = abs(best - other) / max(abs(best), 1e-9)
-    return found
+    """The optimum, and by how much its two calculations differ: without a limited ramp, which only
+    one of them knows."""
+    free = replace(test.battery, ramp_mw=None)
+    one, other = (
+        program(free, test.prices) for program in (optimum.linear_program, optimum.dynamic_program)
+    )
+    best = optimum.linear_program(test.battery, test.prices) if test.battery.ramp_mw else one
+    return {"optimum": best, "optimum_gap": abs(one - other) / max(abs(one), 1e-9)}
 
 
 def of_seeds(test: Test, runs: dict[int, playing.Trajectory], baseline: Json) -> Json:

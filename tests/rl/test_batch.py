@@ -4,22 +4,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import backtest
 import batch
+import battery as physics
+import numpy as np
 import pandas as pd
 import pytest
 
 from rl import markets, policies
 
 
-@pytest.fixture
-def predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     env, market = policies.environment()
-    folder = tmp_path / "export"
-    folder.mkdir()
-    found, _ = policies.exported(folder, env, market, policies.config())
-    monkeypatch.setattr(batch, "EXPORT", folder)
+    folder = tmp_path_factory.mktemp("export")
+    return folder, policies.exported(folder, env, market, policies.config())[0]
+
+
+@pytest.fixture
+def predictor(exported: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(batch, "EXPORT", exported[0])
     monkeypatch.setattr(batch, "CHUNK", 100)
-    return found
+    return exported[1]
 
 
 def prices(folder: Path, days: int = 20) -> Path:
@@ -95,3 +101,125 @@ def test_a_result_that_cannot_be_written_is_refused_at_once(
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path / name, prices(tmp_path))
+
+
+def table(days: int = 20) -> pd.DataFrame:
+    times = pd.date_range("2024-03-01", periods=days * 24, freq="h")
+    values = markets.prices(days).round(3)
+    return pd.DataFrame({"timestamp": times.strftime("%Y-%m-%dT%H:%M:%SZ"), "price": values})
+
+
+def written(folder: Path, rows: pd.DataFrame, name: str = "rows.csv") -> Path:
+    rows.to_csv(folder / name, index=False)
+    return folder / name
+
+
+def test_a_part_that_is_lost_is_made_again(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, result = prices(tmp_path), tmp_path / "result.parquet"
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch.pa, "concat_tables", full)
+        with pytest.raises(SystemExit, match=r"No space left .*the same command goes on"):
+            run(patch, result, source)
+    assert not result.exists(), "nothing half written"
+    parts = sorted(tmp_path.glob("result.parquet.parts/*/*.parquet"))
+    assert len(parts) == 4
+    parts[-1].unlink()
+    times = [part.stat().st_mtime_ns for part in parts[:-1]]
+    with monkeypatch.context() as patch:
+        patch.setattr(batch.pa, "concat_tables", full)
+        with pytest.raises(SystemExit):
+            run(patch, result, source)
+    assert [part.stat().st_mtime_ns for part in parts[:-1]] == times and parts[-1].exists()
+    run(monkeypatch, result, source)
+    run(monkeypatch, tmp_path / "other.parquet", source)
+    assert result.read_bytes() == (tmp_path / "other.parquet").read_bytes()
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_another_question_does_not_use_old_parts(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = batch.prices(written(tmp_path, table()), predictor)
+    dearer = rows.assign(price=rows["price"] + 1)
+    later = rows.assign(timestamp=rows["timestamp"] + pd.Timedelta(hours=1))
+    asked = [(rows, 0.0), (rows, 1.0), (dearer, 0.0), (later, 0.0), (rows[:-1], 0.0)]
+    assert len({batch.mark(*question) for question in asked}) == 5
+    assert batch.mark(rows.copy(), 0.0) == batch.mark(rows, 0.0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ramp_mw": 0.3, "actions": None}], ids=str)
+def test_parts_do_not_show_in_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    env, market = policies.environment(**changes)
+    predictor, _ = policies.exported(tmp_path, env, market, policies.config())
+    monkeypatch.setattr(batch, "EXPORT", tmp_path)
+    rows = batch.prices(prices(tmp_path), predictor)
+    for size in (7, 313, 5000):
+        monkeypatch.setattr(batch, "CHUNK", size)
+        batch.run(tmp_path / f"{size}.parquet", predictor, rows, 1.5)
+    start = rows["timestamp"].iloc[0].tz_localize("UTC").to_pydatetime()
+    once = list(backtest.run(predictor, rows["price"].to_numpy(), start, 1.5))
+    for size in (7, 313, 5000):
+        found = pd.read_parquet(tmp_path / f"{size}.parquet")
+        assert list(found[list(backtest.COLUMNS)].itertuples(index=False, name=None)) == once
+    power, charge = found["power_mw"].to_numpy(), np.array([1.5, *found["charge_mwh"]])
+    assert physics.violations(predictor.battery, charge, power) == 0
+
+
+def test_rows_out_of_order_twice_or_off_the_grid_change_nothing(
+    predictor: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = table()
+    off = rows.iloc[[30, 90]].assign(timestamp=["2024-03-03T04:17:00Z", "yesterday"])
+    mess = pd.concat([rows, rows.iloc[[7, 8]], off]).sample(frac=1, random_state=0)
+    run(monkeypatch, tmp_path / "clean.parquet", written(tmp_path, rows))
+    run(monkeypatch, tmp_path / "mess.parquet", written(tmp_path, mess, "mess.csv"))
+    clean, other = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("clean", "mess"))
+    assert other.equals(clean)
+    assert "batch: 4 rows are unreadable, repeated or off the grid" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("usable", [0, 1])
+def test_rows_of_which_none_is_usable_are_refused_and_the_old_result_stays(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usable: int
+) -> None:
+    rows, result = table().astype({"price": object}), tmp_path / "result.parquet"
+    rows.loc[usable:, "price"] = "?"
+    result.write_bytes(b"of last week")
+    with pytest.raises(SystemExit, match="fewer than two rows are usable"):
+        run(monkeypatch, result, written(tmp_path, rows))
+    assert result.read_bytes() == b"of last week"
+
+
+def test_the_result_may_lie_in_a_new_folder_and_prices_in_a_parquet(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = table().assign(timestamp=lambda given: pd.to_datetime(given["timestamp"]))
+    rows.to_parquet(tmp_path / "rows.parquet")
+    run(monkeypatch, tmp_path / "new/deep/a.parquet", tmp_path / "rows.parquet")
+    run(monkeypatch, tmp_path / "b.parquet", written(tmp_path, table()))
+    one, other = (pd.read_parquet(tmp_path / name) for name in ("new/deep/a.parquet", "b.parquet"))
+    assert one.equals(other) and len(one) == 480 - 167
+
+
+def test_a_morning_without_prices_is_traded_by_the_rule_of_fixed_hours(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = table()
+    gap = (rows.index % 24 == 3) & (rows.index > 240)
+    run(monkeypatch, tmp_path / "a.parquet", written(tmp_path, rows[~gap]))
+    found = pd.read_parquet(tmp_path / "a.parquet").set_index("timestamp")
+    at_three = found[found["source"] == "safe"]
+    assert (at_three.index.hour == 3).all() and len(at_three) == gap.sum()
+    assert at_three["guards"].str.startswith("missing").all() and (at_three["earned"] == 0).all()
+    assert (at_three["power_mw"] >= 0).all() and at_three["power_mw"].max() == 1

@@ -176,6 +176,7 @@ def test_another_environment_reaches_its_gate(halfhourly: App, tmp_path: Path) -
     """CartPole-v1: the gate is a mean return of 475 over 100 episodes, for the worst seed too."""
 
     def play(values: dict[str, Any]) -> None:
+        values["ingest"] |= {"source": "sample", "signals": []}
         values["env"]["id"] = "CartPole-v1"
         values["train"] |= {"steps": 80_000, "environments": 8, "seeds": [0], "validations": 4}
         values["train"]["hyperparameters"] |= {"batch_size": 256, "gamma": 0.98}

@@ -1,5 +1,6 @@
 """The graph does what Stable-Baselines3's `predict` does, for its algorithms and actions."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ from rl import markets, policies, stages
 from shared import params
 
 MEMORY = {"buffer_size": 1000, "learning_starts": 32}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """With more, small networks wait for each other where processors are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +132,8 @@ def test_actions_are_scaled_and_cut_to_the_limits_of_the_environment(
     assert ours == pytest.approx(theirs, abs=1e-4)
     low, high = Uneven.action_space.low, Uneven.action_space.high
     assert (theirs >= low - 1e-5).all() and (theirs <= high + 1e-5).all()
-    at_limit = (np.abs(theirs - low) < 1e-3) | (np.abs(theirs - high) < 1e-3)
-    assert at_limit.any(axis=0).all(), "large actions are there"
+    from_limit = np.minimum(theirs - low, high - theirs) / (high - low)
+    assert (from_limit.min(axis=0) < 0.03).all(), "large actions are there"
 
 
 @pytest.mark.parametrize(("algorithm", "more"), [("DQN", MEMORY), ("A2C", {}), ("PPO", ON_POLICY)])
@@ -148,6 +158,7 @@ def test_the_stages_agree_on_an_environment_without_prices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / "objectives.yaml").write_text((stages.BLUEPRINT / "objectives.yaml").read_text())
     changes: dict[str, Any] = {"train": {"jobs": 1}, "export": {"latency_calls": 5}}
