@@ -35,9 +35,9 @@ def shorten(values: dict[str, Any]) -> None:
     values["prepare"] |= {"random_steps": 2000}
 
 
-def adapt(values: dict[str, Any]) -> None:
+def adapt(values: dict[str, Any], source: Path) -> None:
     shorten(values)
-    values["ingest"] |= {"source": "../prices.csv", "signals": ["expected"]}
+    values["ingest"] |= {"source": str(source), "signals": ["expected"]}
     values["ingest"] |= {"timezone": "America/Los_Angeles"}
     values["prepare"] |= {"test_from": None, "block_days": 14}
     values["env"] |= {"energy_mwh": 2.5, "ramp_mw": 1.5, "grid_export_mw": 0.8}
@@ -51,7 +51,7 @@ def halfhourly(tmp_path_factory: pytest.TempPathFactory) -> App:
     sample = ["uv", "pip", "install", "--quiet", "--no-deps", "-r", "requirements-sample.txt"]
     run(sample, *copied)
     own_prices(base / "prices.csv")
-    edit(copied.folder / "params.yaml", adapt)
+    edit(copied.folder / "params.yaml", lambda values: adapt(values, base / "prices.csv"))
     open_gate(copied.folder)
     return cut_off(copied)
 

@@ -178,7 +178,7 @@ def test_another_environment_reaches_its_gate(halfhourly: App, tmp_path: Path) -
     def play(values: dict[str, Any]) -> None:
         values["ingest"] |= {"source": "sample", "signals": []}
         values["env"]["id"] = "CartPole-v1"
-        values["train"] |= {"steps": 80_000, "environments": 8, "seeds": [0], "validations": 4}
+        values["train"] |= {"steps": 160_000, "environments": 8, "seeds": [0], "validations": 8}
         values["train"]["hyperparameters"] |= {"batch_size": 256, "gamma": 0.98}
 
     def ask_for(document: dict[str, Any]) -> None:
