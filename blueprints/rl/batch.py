@@ -112,6 +112,8 @@ def arguments() -> argparse.Namespace:
         parser.error(f"{given.result} must be a file that ends in .parquet")
     if given.prices is not None and not given.prices.is_file():
         parser.error(f"{given.prices} does not exist")
+    if given.prices is not None and given.prices.resolve() == given.result.resolve():
+        parser.error(f"{given.result} is the file of prices: name another for the result")
     if not (EXPORT / "model.json").is_file():
         parser.error(f"{EXPORT} has no model; run dvc repro")
     return given

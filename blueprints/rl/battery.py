@@ -116,13 +116,13 @@ def money(battery: Battery, price: Array, moved: Moved) -> Array:
 def violations(battery: Battery, charge: Array, power: Array) -> int:
     """Steps of a trajectory that break a limit, from its own numbers: an audit, not the simulator.
 
-    charge: [t + 1] before each step and after the last; power: [t].
+    charge: [t + 1] before each step and after the last; power: [t], from rest.
     """
     wrong = (charge[:-1] < -TOLERANCE) | (charge[:-1] > battery.energy_mwh + TOLERANCE)
     wrong |= np.abs(charge[1:] - charge[:-1] - power * battery.step_hours) > 1e-6
     wrong |= (power > battery.most_in + TOLERANCE) | (power < -battery.most_out - TOLERANCE)
     if battery.ramp_mw is not None:
-        wrong |= np.abs(np.diff(power, prepend=power[:1])) > battery.ramp_mw + 1e-6
+        wrong |= np.abs(np.diff(power, prepend=0.0)) > battery.ramp_mw + 1e-6
     return int(wrong.sum())
 
 

@@ -18,6 +18,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from shared import params
 
 Tensors = dict[str, torch.Tensor]
+COUNTERS = ("_n_calls", "_n_updates")  # of target networks and delayed policies
 TRADING = ("at", "age", "charge", "power", "total")
 
 
@@ -57,6 +58,8 @@ def write(path: Path, model: BaseAlgorithm, best: Tensors, state: dict[str, Any]
     )
     more = {
         "steps": model.num_timesteps,
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "actions": model.action_space.np_random.bit_generator.state,
         "episodes": [{key: float(e[key]) for key in "rl"} for e in model.ep_info_buffer or []],
         "numpy": [np.random.get_state()[2:]],
         "trading": trading.generator.bit_generator.state if trading is not None else None,
@@ -86,6 +89,9 @@ def read(path: Path, model: BaseAlgorithm) -> tuple[Tensors, dict[str, Any]] | N
     if more["replay"]:
         model.replay_buffer.pos, model.replay_buffer.full = more["replay"]
     model.num_timesteps = more["steps"]
+    for name, value in more["counters"].items():
+        setattr(model, name, value)
+    model.action_space.np_random.bit_generator.state = more["actions"]
     model.ep_info_buffer = deque(more["episodes"], maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     _restore_environment(model, grouped, more)

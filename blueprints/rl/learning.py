@@ -83,7 +83,7 @@ def learn(
     done = folder / f"{seed}.json"
     if done.exists():
         return
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // config.jobs))
+    torch.set_num_threads(1)  # such small networks learn slower with more
     model = build(config, vectors.many(env, "train", config.environments, seed), scales, seed)
     path = folder / f"{seed}.checkpoint"
     callback = Progress(path, env, config, seed, owner)

@@ -11,6 +11,7 @@ from shared.guards import BadInput
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 LARGEST = 1e9
+FIRST_YEAR, LAST_YEAR = 1900, 2200
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Numbers = list[Number | None]
 
@@ -75,12 +76,13 @@ def time(text: str | None, field: str, now: datetime) -> datetime:
     if text is None:
         return now
     try:
-        found = datetime.fromisoformat(text[:40])
-        if found.tzinfo is None:
-            raise ValueError("no offset")
+        found = datetime.fromisoformat(text if len(text) <= 40 else "")
+        if found.tzinfo is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
+            raise ValueError("no offset, or far away")
         return found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadInput(field, "is not ISO 8601 with an offset from UTC") from None
+        wanted = f"is not ISO 8601 with an offset from UTC, from {FIRST_YEAR} to {LAST_YEAR}"
+        raise BadInput(field, wanted) from None
 
 
 def signals(given: dict[str, float | None], field: str, meta: dict[str, Any]) -> np.ndarray:

@@ -67,9 +67,9 @@ def of_seeds(test: Test, runs: dict[int, playing.Trajectory], baseline: Json) ->
         rows.append(row | {"share_of_optimum": row["profit_usd"] / best if best > 0 else 0.0})
     found = scoring.over_seeds(rows, HIGH)
     for name in ("fixed_hours", "replanning"):
-        for end in ("", "_worst"):
-            base = max(baseline[name], 1e-9)
-            found[f"over_{name}{end}"] = found[f"profit_usd{end}"] / base - 1
+        for end in ("", "_worst"):  # a baseline that loses money counts as one that does nothing
+            lead = found[f"profit_usd{end}"] - max(baseline[name], 0.0)
+            found[f"over_{name}{end}"] = lead / (baseline[name] if baseline[name] > 0 else best)
     found["profit_usd_interval"] = scoring.interval([row["profit_usd"] for row in rows])
     return found
 

@@ -223,3 +223,14 @@ def test_a_morning_without_prices_is_traded_by_the_rule_of_fixed_hours(
     assert (at_three.index.hour == 3).all() and len(at_three) == gap.sum()
     assert at_three["guards"].str.startswith("missing").all() and (at_three["earned"] == 0).all()
     assert (at_three["power_mw"] >= 0).all() and at_three["power_mw"].max() == 1
+
+
+def test_the_file_of_prices_is_not_replaced_by_the_result(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    source = tmp_path / "prices.parquet"
+    pd.read_csv(prices(tmp_path)).to_parquet(source)
+    before = source.read_bytes()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, source, tmp_path / "." / "prices.parquet")
+    assert "is the file of prices" in capsys.readouterr().err and source.read_bytes() == before

@@ -50,6 +50,7 @@ def test_episodes_together_are_episodes_one_by_one() -> None:
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
     """A short history in the present folder; parameters, scales, and where policies go."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one thread is fastest for small networks
     stages.history(tmp_path)
     changes: dict[str, Any] = {"ingest": {"signals": ["load"]}}
     stages.parameters(tmp_path, **changes)

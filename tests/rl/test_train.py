@@ -102,7 +102,13 @@ def test_a_kill_in_any_validation_changes_nothing(
 
 @pytest.mark.parametrize(
     ("algorithm", "actions", "more"),
-    [("A2C", 3, {"n_steps": 16}), ("SAC", None, MEMORY | {"train_freq": 16})],
+    [
+        ("A2C", 3, {"n_steps": 16}),
+        ("SAC", None, MEMORY | {"train_freq": 16}),
+        ("SAC", None, MEMORY | {"train_freq": 16, "learning_starts": 400}),
+        ("DQN", 3, MEMORY | {"train_freq": 8, "target_update_interval": 100}),
+        ("TD3", None, MEMORY | {"train_freq": 8, "learning_starts": 96}),
+    ],
 )
 def test_other_algorithms_go_on_exactly(
     prepared: Path,
