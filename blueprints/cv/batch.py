@@ -120,6 +120,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="model_int8.onnx", help=f"file in export/ {standard}")
     parser.add_argument("--threads", type=int, default=2, help=f"images at a time {standard}")
     given = parser.parse_args()
+    if given.images.resolve() == given.result.resolve():
+        parser.error(f"{given.result} is the list of images: name another for the result")
     if given.threads < 1:
         parser.error("--threads: at least 1")
     if not (EXPORT / given.model).is_file():

@@ -108,6 +108,8 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.result.suffix != ".parquet" or given.result.is_dir():
         parser.error(f"{given.result} must be a file that ends in .parquet")
+    if given.covariates is not None and given.covariates.resolve() == given.result.resolve():
+        parser.error(f"{given.result} is the file of covariates: name another for the result")
     if not (EXPORT / "model.json").is_file():
         parser.error(f"{EXPORT} has no model; run dvc repro")
     return given

@@ -208,3 +208,15 @@ def test_the_command_explains_itself_and_its_errors(
         batch.main()
     said = capsys.readouterr()
     assert message in f"{said.out}{said.err}{stopped.value}"
+
+
+def test_the_list_of_images_is_not_replaced_by_the_result(
+    predictor: Predictor, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"path\n{pictures / '0.png'}\n")
+    before = listed.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["batch.py", str(listed), str(tmp_path / "." / "list.csv")])
+    with pytest.raises(SystemExit):
+        batch.main()
+    assert listed.read_bytes() == before and not list(tmp_path.glob("*.partial"))

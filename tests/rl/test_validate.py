@@ -2,6 +2,8 @@
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,17 @@ class Game(gymnasium.Env[Any, Any]):
         return self.state.copy(), float(self.state[0]), True, False, {}
 
 
+@contextmanager
+def registered(game: type[Game]) -> Iterator[str]:
+    """The id under which gymnasium knows the game meanwhile."""
+    name = f"{game.__name__}-v0"
+    gymnasium.register(name, entry_point=lambda **_: game())
+    try:
+        yield name
+    finally:
+        del gymnasium.registry[name]
+
+
 class Noisy(Game):
     noise = True
 
@@ -139,12 +152,8 @@ class Beyond(Game):
 
 @pytest.mark.parametrize("game", [Game, Noisy, Picture, Beyond])
 def test_an_environment_is_played_or_told_what_is_wrong(game: type[Game]) -> None:
-    name = f"{game.__name__}-v0"
-    gymnasium.register(name, entry_point=lambda **_: game())
-    try:
+    with registered(game) as name:
         report, table = playable.examine(name, 5)
-    finally:
-        del gymnasium.registry[name]
     wrong = " ".join(report["stops"])
     expected = {Game: "", Noisy: "check_env", Picture: "no list of numbers", Beyond: "check_env"}
     assert expected[game] in wrong and bool(wrong) == bool(expected[game])
@@ -165,12 +174,8 @@ class Nothing(Game):
     ("game", "why"), [(Fails, "no step today"), (Nothing, "not finite|not equivalent")]
 )
 def test_an_environment_that_fails_or_pays_nothing_finite_stops(game: type[Game], why: str) -> None:
-    name = f"{game.__name__}-v0"
-    gymnasium.register(name, entry_point=lambda **_: game())
-    try:
+    with registered(game) as name:
         report, table = playable.examine(name, 5)
-    finally:
-        del gymnasium.registry[name]
     assert re.search(why, " ".join(report["stops"])) and table.empty
 
 
@@ -230,12 +235,8 @@ class Moving(Game):
     ],
 )
 def test_what_policies_cannot_play_is_told(game: type[Game], reason: str) -> None:
-    name = f"{game.__name__}-v0"
-    gymnasium.register(name, entry_point=lambda **_: game())
-    try:
+    with registered(game) as name:
         report, _ = playable.examine(name, 2)
-    finally:
-        del gymnasium.registry[name]
     assert len(report["stops"]) <= 1
     assert re.search(reason, "".join(report["stops"])), report["stops"]
 
