@@ -6,9 +6,11 @@ Only ratios travel.
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +65,30 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def servers(
+    service: Path, save_peer: Callable[[Path], None], workers: int
+) -> Iterator[tuple[str, str]]:
+    """The service in a blueprint's folder, and the same model behind `mlflow models serve`.
+
+    save_peer: writes MLflow's model to the folder it is given. Gives both addresses.
+    """
+    os.environ.pop("SERVICE_TOKEN", None)
+    ports = [str(free_port()) for _ in range(2)]
+    ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_peer(folder / "peer")
+        serve = ["bentoml", "serve", "service", "--working-dir", str(service), "--port", ports[0]]
+        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer")]
+        peer += ["--port", ports[1], "--env-manager", "local", "--workers", str(workers)]
+        with (
+            running(serve, ours + "/readyz", folder / "service.log"),
+            running(peer, theirs + "/ping", folder / "peer.log"),
+        ):
+            yield ours, theirs
 
 
 def requests(url: str, bodies: Sequence[bytes], kind: str, clients: int, seconds: float) -> Load:

@@ -9,11 +9,8 @@ gain at most.
 
 import argparse
 import base64
-import contextlib
+import functools
 import json
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,25 +89,6 @@ def loads(
     }
 
 
-@contextlib.contextmanager
-def servers(model: str, threads: int) -> Iterator[tuple[str, str]]:
-    """The service and its peer, started; gives their addresses."""
-    os.environ.pop("SERVICE_TOKEN", None)
-    ports = [str(benchmark.free_port()) for _ in range(2)]
-    ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        save_peer(folder / "peer", model)
-        serve = ["bentoml", "serve", "service", "--working-dir", str(FOLDER), "--port", ports[0]]
-        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer")]
-        peer += ["--port", ports[1], "--env-manager", "local", "--workers", str(threads)]
-        with (
-            benchmark.running(serve, ours + "/readyz", folder / "service.log"),
-            benchmark.running(peer, theirs + "/ping", folder / "peer.log"),
-        ):
-            yield ours, theirs
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,7 +102,8 @@ def main() -> None:
     table = pd.read_csv(FOLDER / "data/prepared/samples.csv")
     names = table.loc[table["split"] == "test", "image"].head(100)
     files = [(FOLDER / "data/raw/images" / name).read_bytes() for name in names]
-    with servers(model, threads) as (ours, theirs):
+    saved = functools.partial(save_peer, model=model)
+    with benchmark.servers(FOLDER, saved, threads) as (ours, theirs):
         candidates = limits(files, model, threads, given.seconds)
         for clients in (1, 2 * threads, 16 * threads):
             candidates |= loads(ours, theirs, files, clients, given.seconds)

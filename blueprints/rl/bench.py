@@ -7,12 +7,8 @@ those of Stable-Baselines3's own vector of CartPole, with as many environments.
 """
 
 import argparse
-import contextlib
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,7 @@ import numpy as np
 import pandas as pd
 from predictor import Moment, Predictor
 
-from shared import benchmark, params
+from shared import benchmark, packaging, params
 
 FOLDER = Path(__file__).parent
 Json = dict[str, Any]
@@ -70,30 +66,15 @@ def loads(ours: str, theirs: str, asked: list[Json], clients: int, seconds: floa
     return {name: lambda name=name: load(name) for name in bodies}
 
 
-@contextlib.contextmanager
-def servers(threads: int) -> Iterator[tuple[str, str]]:
-    """The service and its peer, started; gives their addresses."""
-    os.environ.pop("SERVICE_TOKEN", None)
-    ports = [str(benchmark.free_port()) for _ in range(2)]
-    ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        code = ["bench", "battery", "features", "monitor", "planning", "predictor", "rails"]
-        mlflow.pyfunc.save_model(
-            folder / "peer",
-            python_model=Peer(),
-            artifacts={"export": str(FOLDER / "export")},
-            code_paths=[str(FOLDER / f"{name}.py") for name in code],
-            pip_requirements=["mlflow"],
-        )
-        serve = ["bentoml", "serve", "service", "--working-dir", str(FOLDER), "--port", ports[0]]
-        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer")]
-        peer += ["--port", ports[1], "--env-manager", "local", "--workers", str(threads)]
-        with (
-            benchmark.running(serve, ours + "/readyz", folder / "service.log"),
-            benchmark.running(peer, theirs + "/ping", folder / "peer.log"),
-        ):
-            yield ours, theirs
+def save_peer(folder: Path) -> None:
+    """The exported model and the modules it needs, as MLflow's model."""
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=Peer(),
+        artifacts={"export": str(FOLDER / "export")},
+        code_paths=[str(path) for path in packaging.local_imports(FOLDER / "bench.py")],
+        pip_requirements=["mlflow"],
+    )
 
 
 def steps_per_second(seconds: float) -> Json:
@@ -129,7 +110,7 @@ def main() -> None:
         print(f"{name}: {rate:,.0f} environment steps/s")
     threads, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
     predictor = Predictor(FOLDER / "export")
-    with servers(threads) as (ours, theirs):
+    with benchmark.servers(FOLDER, save_peer, threads) as (ours, theirs):
         candidates: Json = {
             "limit": lambda: benchmark.calls(
                 lambda question: predictor.decide(moment(question)), asked, 1, given.seconds

@@ -7,11 +7,7 @@ any server. MLflow's server gets the same histories; it has no feature store to 
 """
 
 import argparse
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,7 @@ import pandas as pd
 import store
 from predictor import Predictor
 
-from shared import benchmark, params
+from shared import benchmark, packaging, params
 
 FOLDER = Path(__file__).parent
 
@@ -97,30 +93,15 @@ def loads(
     return {name: lambda name=name: load(name) for name in bodies}
 
 
-@contextlib.contextmanager
-def servers(threads: int) -> Iterator[tuple[str, str]]:
-    """The service and its peer, started; gives their addresses."""
-    os.environ.pop("SERVICE_TOKEN", None)
-    ports = [str(benchmark.free_port()) for _ in range(2)]
-    ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        code = ["bench", "classical", "features", "frequency", "predictor", "single", "store"]
-        mlflow.pyfunc.save_model(
-            folder / "peer",
-            python_model=Peer(),
-            artifacts={"export": str(FOLDER / "export")},
-            code_paths=[str(FOLDER / f"{name}.py") for name in code],
-            pip_requirements=["mlflow"],
-        )
-        serve = ["bentoml", "serve", "service", "--working-dir", str(FOLDER), "--port", ports[0]]
-        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer")]
-        peer += ["--port", ports[1], "--env-manager", "local", "--workers", str(threads)]
-        with (
-            benchmark.running(serve, ours + "/readyz", folder / "service.log"),
-            benchmark.running(peer, theirs + "/ping", folder / "peer.log"),
-        ):
-            yield ours, theirs
+def save_peer(folder: Path) -> None:
+    """The exported model and the modules it needs, as MLflow's model."""
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=Peer(),
+        artifacts={"export": str(FOLDER / "export")},
+        code_paths=[str(path) for path in packaging.local_imports(FOLDER / "bench.py")],
+        pip_requirements=["mlflow"],
+    )
 
 
 def main() -> None:
@@ -132,7 +113,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help=f"turns of all loads {standard}")
     given = parser.parse_args()
     threads, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
-    with servers(threads) as (ours, theirs):
+    with benchmark.servers(FOLDER, save_peer, threads) as (ours, theirs):
         candidates = limits(asked, threads, given.seconds)
         for clients in (1, 2 * threads, 16 * threads):
             candidates |= loads(ours, theirs, asked, clients, given.seconds)
