@@ -1,0 +1,127 @@
+"""OpenAI's chat completions over the same model, so that existing clients work.
+
+Without a `response_format` the answer is the record that the model was trained for; with
+`json_schema` it follows the client's schema, with `text` none.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import requested
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from predictor import Piece, Predictor
+from requested import Conversation
+from shapes import ending, head, told, usage
+from turns import Turns
+
+from shared import serving
+from shared.guards import BadInput
+
+Json = dict[str, Any]
+
+
+def router(config: Any, predictor: Predictor, turns: Turns, chain: Json) -> APIRouter:
+    """GET /v1/models and POST /v1/chat/completions."""
+    routes = APIRouter()
+
+    @routes.get("/v1/models")
+    def models() -> Json:
+        """The one model that is served."""
+        one = {"id": chain["name"], "object": "model", "created": 0, "owned_by": "this service"}
+        return {"object": "list", "data": [one]}
+
+    @routes.post("/v1/chat/completions", openapi_extra=serving.body(Conversation))
+    async def complete(request: Request) -> Any:
+        """The next turn of a conversation."""
+        asked = await serving.read(request, Conversation)
+        requested.check(asked)
+        tokens = prompt(asked, predictor, config)
+        most = min(asked.max_completion_tokens or asked.max_tokens or 10**9, answer_limit(config))
+        schema = schema_of(asked, predictor)
+        pieces = turns.pieces(
+            request, lambda stopped: predictor.generate(tokens, schema, most, stopped)
+        )
+        if asked.stream:
+            first = await anext(pieces)
+            events = chunks(request, asked, chain, len(tokens), most, first, pieces)
+            return StreamingResponse(events, media_type="text/event-stream")
+        found = [piece async for piece in pieces]
+        message = {"role": "assistant", "content": "".join(piece.text for piece in found)}
+        message |= {"refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": told(asked, found)}
+        choice |= {"finish_reason": ending(found, most)}
+        content = head(request, chain, "chat.completion")
+        content |= {"choices": [choice], "usage": usage(len(tokens), len(found))}
+        return serving.answer(request, chain, content | {"ai_generated": True})
+
+    return routes
+
+
+def answer_limit(config: Any) -> int:
+    return int(config.max_answer_tokens)
+
+
+def prompt(asked: Conversation, predictor: Predictor, config: Any) -> list[int]:
+    """The conversation in tokens; BadInput where it is empty or too long.
+
+    A single user's message is the text that the model was trained to read.
+    """
+    messages = [
+        {"role": "system" if one.role == "developer" else one.role, "content": one.text}
+        for one in asked.messages
+    ]
+    for number, message in enumerate(messages):
+        field = f"messages.{number}.content"
+        requested.short_enough(message["content"], config.max_characters, field)
+    if messages[-1]["role"] != "user":
+        raise BadInput("messages", "the last one must be the user's")
+    if len(messages) == 1:
+        return predictor.prompt(messages[0]["content"]).tokens
+    tokens = predictor.chat(messages)
+    if len(tokens) > config.max_prompt_tokens:
+        reason = f"have {len(tokens)} tokens; the limit is {config.max_prompt_tokens}"
+        raise BadInput("messages", reason, 413)
+    return tokens
+
+
+def schema_of(asked: Conversation, predictor: Predictor) -> Json | None:
+    """What the answer must follow."""
+    wanted = asked.response_format
+    if wanted is not None and wanted.type == "text":
+        return None
+    if wanted is not None and wanted.json_schema is not None and wanted.type == "json_schema":
+        return wanted.json_schema.schema_
+    return dict(predictor.schema)
+
+
+async def chunks(
+    request: Request,
+    asked: Conversation,
+    chain: Json,
+    read: int,
+    most: int,
+    first: Piece,
+    rest: AsyncIterator[Piece],
+) -> AsyncIterator[str]:
+    """Server-sent events in OpenAI's shape, to the end mark."""
+    whole, found = head(request, chain, "chat.completion.chunk"), [first]
+
+    def chunk(delta: Json, pieces: list[Piece], reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": told(asked, pieces)}
+        choices = [choice | {"finish_reason": reason}]
+        return f"data: {json.dumps(whole | {'choices': choices})}\n\n"
+
+    yield chunk({"role": "assistant", "content": first.text}, found)
+    try:
+        async for piece in rest:
+            found.append(piece)
+            yield chunk({"content": piece.text}, [piece])
+    except BadInput as error:
+        yield f"data: {json.dumps({'error': {'message': str(error), 'code': error.status}})}\n\n"
+        return
+    yield chunk({}, [], ending(found, most))
+    if asked.stream_options and asked.stream_options.include_usage:
+        yield f"data: {json.dumps(whole | {'choices': [], 'usage': usage(read, len(found))})}\n\n"
+    yield "data: [DONE]\n\n"

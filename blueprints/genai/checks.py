@@ -1,0 +1,107 @@
+"""What is found in examples: twins, languages, personal data, distributions of fields."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import py3langid
+from records import Json, fields, value
+from schemas import nullable, types
+from sklearn.feature_extraction.text import HashingVectorizer
+
+FOURS, AMEX = r"\d{4}([ -]?)(?:\d{4}\1){2}\d{4}", r"3\d{3}([ -]?)\d{6}\2\d{5}"
+LARGEST = 1e308
+BYTE = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+PERSONAL = {
+    "email": r"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.-]*\w",
+    "phone": r"(?<![\d-])(?<!\d[.,])(?:\+\d{1,3}[ .-]?)?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\d-])",
+    "social security number": r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])",
+    "card number": rf"(?<![\d-])(?:{FOURS}|{AMEX})(?![\d-])",
+    "IBAN": r"\b[A-Z]{2}\d{2} ?[A-Z0-9]{4}(?: ?(?=[A-Z]*\d)[A-Z0-9]{4}){1,6}(?: ?\d{1,3})?\b",
+    "IP address": rf"(?<![\d.])(?:{BYTE}\.){{3}}{BYTE}(?!\.?\d)",
+}
+
+
+def pieces(text: str) -> list[str]:
+    """Every three words of a text in a row; of a shorter one the whole."""
+    words = re.findall(r"\b\w\w+\b", text.lower()) or [text]
+    return [" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))]
+
+
+def near_twins(texts: list[str], similarity: float) -> list[tuple[int, int, float]]:
+    """Pairs whose three-word pieces have at least this cosine; by position, with the cosine."""
+    counter = HashingVectorizer(analyzer=pieces, norm="l2", alternate_sign=False, binary=True)
+    matrix, found = counter.transform(texts), []
+    for first in range(0, len(texts), 500):  # memory stays bounded
+        close = (matrix[first : first + 500] @ matrix.T).tocoo()
+        near = (close.col > first + close.row) & (close.data >= similarity - 1e-9)
+        pairs = (first + close.row[near], close.col[near], close.data[near])
+        found += list(zip(*(part.tolist() for part in pairs), strict=True))
+    return sorted(found)
+
+
+def clusters(number: int, pairs: list[tuple[int, int, float]]) -> list[int]:
+    """[n] the same number for all that pairs tie together: the smallest position among them."""
+    parent = list(range(number))
+
+    def root(one: int) -> int:
+        while parent[one] != one:
+            one = parent[one]
+        return one
+
+    for one, other, _ in pairs:
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    return [root(one) for one in range(number)]
+
+
+def language(text: str) -> str:
+    """ISO 639-1 code of the likeliest language of the text's beginning."""
+    return str(py3langid.classify(text[:2000])[0])
+
+
+def personal(text: str) -> Counter[str]:
+    """How often each kind of personal data seems to occur; patterns only, so names are not seen."""
+    found: Counter[str] = Counter()
+    for kind, pattern in PERSONAL.items():
+        found[kind] = sum(likely(kind, match[0]) for match in re.finditer(pattern, text))
+    return +found
+
+
+def masked(text: str) -> str:
+    """The text with each kind of personal data replaced by its name in brackets."""
+    for kind, pattern in PERSONAL.items():
+        text = re.sub(pattern, lambda m, k=kind: f"[{k}]" if likely(k, m[0]) else m[0], text)
+    return text
+
+
+def likely(kind: str, found: str) -> bool:
+    """Four years in a row look like a card's number, whose last digit is the sum of the others."""
+    if kind != "card number":
+        return True
+    digits = [int(c) for c in reversed(found) if c.isdecimal()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+def distribution(outputs: list[Json], schema: Json) -> dict[str, Json]:
+    """Field -> share of null, and how often each value occurs or the quantiles of numbers."""
+    found: dict[str, Json] = {}
+    for name, part in fields(schema).items():
+        values = [value(output, name) for output in outputs]
+        given = [item for item in values if item is not None]
+        found[name] = {"null_share": 1 - len(given) / len(values), "nullable": nullable(part)}
+        numbers = [
+            float(max(-LARGEST, min(LARGEST, x))) for x in given if isinstance(x, int | float)
+        ]
+        if types(part) & {"integer", "number"} and numbers and "enum" not in part:
+            quarters = np.quantile(np.array(numbers) / 4, [0, 0.25, 0.5, 0.75, 1])
+            found[name]["quantiles"] = (quarters * 4).tolist()  # no difference overflows
+        else:
+            items = [x for item in given for x in (item if isinstance(item, list) else [item])]
+            counts = Counter(str(item)[:60] for item in items)
+            found[name]["distinct"], found[name]["counts"] = (
+                len(counts),
+                dict(counts.most_common(30)),
+            )
+    return found

@@ -1,0 +1,139 @@
+"""Stage `export`: models/ -> export/ (INT4 ONNX, tokenizer, model.json), export.json.
+
+The adapter is merged into the fp32 base, and the sum quantised. export.json says on how many
+records of the test part both agree, and how much faster the small one is, in the same run.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import base
+import guided
+import model
+import numpy as np
+import pandas as pd
+import quantising
+import torch
+from predictor import Predictor
+from pydantic import PositiveInt
+from records import Json, fields, same, value
+from tqdm import tqdm
+
+from shared import exporting, params
+from shared.guards import BadInput
+
+PREPARED, EXPORT, MERGED = Path("data/prepared"), Path("export"), Path("checkpoint/merged")
+
+
+class ExportParams(params.Params):
+    algorithm: str
+    mixed: str
+    block_size: PositiveInt
+    accuracy_level: PositiveInt
+    speed_prompts: PositiveInt
+    speed_tokens: PositiveInt
+
+
+def describe(longest: int) -> Json:
+    """model.json: everything that the predictor must know beside the graph."""
+    meta = params.read_json(PREPARED / "meta.json")
+    return dict(meta) | {"max_answer_tokens": longest}
+
+
+def predictions(predictor: Predictor, texts: list[str]) -> list[Any]:
+    """The INT4 model's record of each text; None where it did not end."""
+    found = []
+    for text in tqdm(texts, desc="int4", unit="text"):
+        try:
+            found.append(predictor.answer(text).record)
+        except BadInput:
+            found.append(None)
+    return found
+
+
+def agreement(ours: list[Any], theirs: list[Any], schema: Json) -> dict[str, float]:
+    """Shares of equal records and fields of two models on the same texts."""
+    equal = np.array(
+        [
+            [same(value(one, name), value(other, name)) for name in fields(schema)]
+            for one, other in zip(ours, theirs, strict=True)
+        ]
+    )
+    parsed = float(np.mean([record is not None for record in ours]))
+    found = {"record_agreement": float(equal.all(axis=1).mean())}
+    return found | {"field_agreement": float(equal.mean()), "valid_json": parsed}
+
+
+def same_tokens(predictor: Predictor, table: pd.DataFrame) -> float:
+    """Share of texts whose prompt has the same tokens here as in training."""
+    pairs = zip(table["text"], table["prompt"], strict=True)
+    return float(np.mean([predictor.prompt(text).tokens == list(ids) for text, ids in pairs]))
+
+
+def speeds(
+    predictor: Predictor, network: Any, asked: list[list[int]], number: int
+) -> dict[str, float]:
+    """Tokens per second of answers without a schema, in turns; both have read the prompt."""
+
+    def theirs(tokens: list[int]) -> float:
+        reading = guided.Reading(network, [tokens], 0)
+        one, logits = torch.ones((1, 1), dtype=torch.long), reading.logits
+        begin = time.perf_counter()
+        for _ in range(number):
+            logits = reading.follow(logits.argmax(1)[:, None], one, 1)[:, -1]
+        return number / (time.perf_counter() - begin)
+
+    def ours(tokens: list[int]) -> float:
+        pieces = predictor.generate(tokens, None, number + 1)
+        next(pieces)
+        begin = time.perf_counter()
+        count = sum(1 for _ in pieces)
+        return count / (time.perf_counter() - begin)
+
+    rates: dict[str, list[float]] = {"onnx_int4": [], "torch": []}
+    with torch.inference_mode():
+        for tokens in asked:
+            rates["torch"].append(theirs(tokens))
+            rates["onnx_int4"].append(ours(tokens))
+    return {name: float(np.median(values)) for name, values in rates.items()}
+
+
+def main() -> None:
+    config, train = params.stage("export", ExportParams), params.read("train", model.TrainParams)
+    longest = params.load_yaml("params.yaml")["evaluate"]["max_answer_tokens"]
+    place = base.folder(params.read("model", base.ModelParams))
+    torch.set_num_threads(train.threads or torch.get_num_threads())
+    tokenizer, network = base.tokenizer(place), model.merged(base.load(place))
+    for folder in (EXPORT, MERGED):
+        shutil.rmtree(folder, ignore_errors=True)
+    network.save_pretrained(MERGED)
+    tokenizer.save_pretrained(MERGED)
+    options = {"algo_config": config.algorithm, "matmul_mixed_precision": config.mixed}
+    options |= {"block_size": config.block_size, "accuracy_level": config.accuracy_level}
+    quantising.build(MERGED, EXPORT, options | {"is_symmetric": "false"})
+    shutil.rmtree(MERGED)
+    params.write_json(EXPORT / "model.json", describe(longest))
+    predictor = Predictor(EXPORT, train.threads or 2)
+    table = pd.read_parquet(PREPARED / "examples.parquet")
+    test = table[table["split"] == "test"]
+    rows = Path("data/answers.jsonl").read_text(encoding="utf-8").splitlines()
+    theirs = [json.loads(json.loads(row)["tuned"] or "null") for row in rows]
+    schema = params.read_json(PREPARED / "meta.json")["schema"]
+    found = agreement(predictions(predictor, list(test["text"])), theirs, schema)
+    found |= {"same_tokens": same_tokens(predictor, table)}
+    found |= {"size_mb": exporting.size_mb(*EXPORT.iterdir())}
+    asked = [list(prompt) for prompt in test["prompt"][: config.speed_prompts]]
+    rates = speeds(predictor, network, asked, config.speed_tokens)
+    found |= {"tokens_per_second": rates["onnx_int4"]}
+    found |= {"speedup": rates["onnx_int4"] / rates["torch"]}
+    report = {"onnx_int4": found, "torch": {"tokens_per_second": rates["torch"]}}
+    params.write_json("export.json", report)
+    agreed, size = found["record_agreement"], found["size_mb"]
+    print(f"export: {agreed:.3f} of records agree, {size:.0f} MB -> {EXPORT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What `validate` leaves out: unusable, copied, contradicting; and how its report shows it."""
+
+from typing import Any
+
+import jsonschema
+import numpy as np
+from guided import Guide
+from prompts import clean
+from records import Json, plain, write
+
+FIRST_WORDS = 80  # characters of a text that a finding shows
+
+
+def reasons(rows: list[Json], schema: Json, tokenizer: Any) -> list[str]:
+    """For each example why it cannot be learnt from; empty if it can.
+
+    tokenizer: None where decoding cannot be guided by the schema, so that nothing can be decoded.
+    """
+    kind = jsonschema.validators.validator_for(schema)
+    validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
+    found = [unusable(row, validator) for row in rows]
+    if tokenizer is None:
+        return found
+    guide = Guide(tokenizer, schema)
+    (first,) = guide.matchers(1)  # it only looks, so that one is enough
+    pairs = zip(found, rows, strict=True)
+    return [why or undecodable(row, schema, guide, first) for why, row in pairs]
+
+
+def unusable(row: Json, validator: Any) -> str:
+    """Why an example is none; empty if it is one."""
+    if row["problem"]:
+        return str(row["problem"])
+    if not clean(row["input"], []):
+        return "input is empty"
+    return schema_problem(row["output"], validator)
+
+
+def schema_problem(output: Json, validator: Any) -> str:
+    """The first way in which a record breaks the schema; empty if it keeps it."""
+    error = jsonschema.exceptions.best_match(validator.iter_errors(output))
+    if error is None:
+        return ""
+    where, why = ".".join(map(str, error.absolute_path)) or "the record", error.message
+    return f"{where}: {why if len(why) <= 120 else why[:40] + '...' + why[-77:]}"
+
+
+def undecodable(row: Json, schema: Json, guide: Guide, matcher: Any) -> str:
+    """Where decoding could never follow a record, since it ends what the schema leaves open."""
+    ids = guide.tokenizer(write(row["output"], schema), add_special_tokens=False)["input_ids"]
+    said = matcher.validate_tokens([*ids, guide.end])
+    if said > len(ids):
+        return ""
+    told = guide.tokenizer.decode(ids[:said])[-40:]
+    return f"decoding has to end after {told!r}; give the schema maxLength, maxItems or maximum"
+
+
+def without_copies(rows: list[Json]) -> tuple[list[Json], list[Json], list[Json]]:
+    """Each text once; the copies left out; texts that come with different records, all left out."""
+    records: dict[str, set[str]] = {}
+    for row in rows:
+        records.setdefault(" ".join(row["input"].split()), set()).add(plain(row["output"]))
+    kept, copies, conflicts, seen = [], [], [], set()
+    for row in rows:
+        text = " ".join(row["input"].split())
+        if len(records[text]) > 1:
+            conflicts.append(row)
+        elif text in seen:
+            copies.append(row)
+        else:
+            kept.append(row)
+        seen.add(text)
+    return kept, copies, conflicts
+
+
+def shown(rows: list[Json], reasons: list[str], number: int) -> list[Json]:
+    """The first of these rows for the report."""
+    pairs = list(zip(rows, reasons, strict=True))[:number]
+    return [{"id": row["id"], "text": row["input"][:FIRST_WORDS], "why": why} for row, why in pairs]
+
+
+def quantiles(values: list[int]) -> list[float]:
+    return [float(x) for x in np.quantile(values, [0.05, 0.5, 0.95, 1])]

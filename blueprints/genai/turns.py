@@ -1,0 +1,83 @@
+"""Who is answered when: a bounded wait for one of a few places, a time limit, an end for those
+who leave. An answer is generated in a thread, and its pieces come to the event loop one by one."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from fastapi import Request
+from predictor import Piece
+
+from shared.guards import BadInput
+
+Generate = Callable[[Callable[[], bool]], Iterator[Piece]]
+LOOK_S = 0.1  # how often a waiting request looks whether its client is still there
+
+
+class Turns:
+    """places: answers generated at the same time; wait_s: longest wait for one; seconds: longest
+    generation."""
+
+    def __init__(self, places: int, wait_s: float, seconds: float) -> None:
+        self.places, self.wait_s, self.seconds = asyncio.Semaphore(places), wait_s, seconds
+
+    async def pieces(self, request: Request, generate: Generate) -> AsyncIterator[Piece]:
+        """Pieces of an answer as they come; `generate` ends early when its argument says so.
+
+        Raises BadInput: 429 when no place gets free in time, 504 when the time is over, 499 when
+        the client left; whatever happens, the place gets free with the thread's next token.
+        """
+        await self._place(request)
+        stop, loop = threading.Event(), asyncio.get_running_loop()
+        queue: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
+
+        def work() -> None:
+            last: Exception | None = None
+            try:
+                for piece in generate(stop.is_set):
+                    loop.call_soon_threadsafe(queue.put_nowait, piece)
+            except Exception as error:
+                last = error
+            loop.call_soon_threadsafe(self.places.release)
+            loop.call_soon_threadsafe(queue.put_nowait, last)
+
+        end = loop.time() + self.seconds
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            while (piece := await self._next(request, queue, end)) is not None:
+                yield piece
+        finally:
+            stop.set()
+
+    async def _place(self, request: Request) -> None:
+        end = asyncio.get_running_loop().time() + self.wait_s
+        while True:
+            try:
+                await asyncio.wait_for(self.places.acquire(), LOOK_S)
+                return
+            except TimeoutError:
+                await still_there(request)
+                if asyncio.get_running_loop().time() > end:
+                    reason = f"no place got free within {self.wait_s:g} s; try again"
+                    raise BadInput("request", reason, 429) from None
+
+    async def _next(
+        self, request: Request, queue: "asyncio.Queue[Piece | Exception | None]", end: float
+    ) -> Piece | None:
+        while True:
+            try:
+                found = await asyncio.wait_for(queue.get(), LOOK_S)
+            except TimeoutError:
+                await still_there(request)
+                if asyncio.get_running_loop().time() > end:
+                    raise BadInput("text", f"took longer than {self.seconds:g} s", 504) from None
+                continue
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+
+async def still_there(request: Request) -> None:
+    """Raises BadInput when the client has left: nobody would read the answer."""
+    if await request.is_disconnected():
+        raise BadInput("request", "the client went away", 499)

@@ -1,0 +1,123 @@
+"""Batches end with the answers, losses are read from the log, and only the adapter learns."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import base
+import model
+import pandas as pd
+import pytest
+import torch
+import train
+from model import TrainParams
+
+CONFIG: dict[str, Any] = {
+    "rank": 4,
+    "alpha": 8,
+    "lora_dropout": 0.0,
+    "targets": "all-linear",
+    "epochs": 2,
+    "patience": 2,
+    "batch_size": 2,
+    "accumulate": 1,
+    "learning_rate": 0.01,
+    "warmup_share": 0.1,
+    "weight_decay": 0.0,
+    "precision": "fp32",
+    "threads": 1,
+    "seed": 0,
+}
+
+
+def row(prompt: list[int], answer: list[int]) -> dict[str, Any]:
+    return {"input_ids": prompt + answer, "answer": answer}
+
+
+def test_a_batch_ends_with_the_answers_and_learns_nothing_else() -> None:
+    found = train.collate([row([1, 2, 3], [4, 5]), row([6], [7])])
+    assert found["input_ids"].tolist() == [[1, 2, 3, 4, 5], [0, 0, 0, 6, 7]]
+    assert found["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
+    assert found["labels"].tolist() == [[-100, 4, 5], [-100, -100, 7]]
+    assert found["logits_to_keep"] == 3
+
+
+def test_the_loss_of_a_batch_is_that_of_the_answers_tokens(small: Path) -> None:
+    network = base.load(small / "tiny")
+    rows = [row([11, 12, 13], [14, 15, 2]), row([16], [17, 2])]
+    with torch.no_grad():
+        ours = float(network(**train.collate(rows)).loss)
+        told = []
+        for one in rows:
+            ids, answer = one["input_ids"], one["answer"]
+            logits = network(torch.tensor([ids])).logits[0].log_softmax(1)
+            first = len(ids) - len(answer)
+            told += [float(logits[first - 1 + i, token]) for i, token in enumerate(answer)]
+    assert ours == pytest.approx(-sum(told) / len(told), rel=1e-3)
+
+
+def test_history_has_a_row_per_epoch() -> None:
+    log = [
+        {"loss": 1.0, "epoch": 1.0},
+        {"eval_loss": 0.8, "epoch": 1.0},
+        {"loss": 0.5, "epoch": 2.0},
+        {"eval_loss": 0.7, "epoch": 2.0},
+        {"train_loss": 0.75, "epoch": 2.0},
+    ]
+    wanted = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "val_loss": [0.8, 0.7]})
+    pd.testing.assert_frame_equal(train.history(log), wanted)
+
+
+def test_a_fresh_adapter_changes_nothing_and_merging_is_exact(small: Path, tmp_path: Path) -> None:
+    ids = torch.arange(20, 40)[None]
+    network = base.load(small / "tiny")
+    with torch.no_grad():
+        before = network(ids).logits
+        adapted = model.with_adapter(network, TrainParams(**CONFIG)).eval()
+        assert torch.equal(adapted(ids).logits, before)
+        generator = torch.Generator().manual_seed(1)
+        for name, values in adapted.named_parameters():
+            if "lora_B" in name:
+                values.copy_(torch.randn(values.shape, generator=generator) * 0.1)
+        changed = adapted(ids).logits
+        assert not torch.allclose(changed, before, atol=1e-3)
+        model.save(adapted, tmp_path / "adapter")
+        files = {path.name for path in (tmp_path / "adapter").iterdir()}
+        assert files == {"adapter_config.json", "adapter_model.safetensors"}
+        assert str(small) not in (tmp_path / "adapter/adapter_config.json").read_text()
+        again = model.merged(base.load(small / "tiny"), tmp_path / "adapter")
+        assert torch.allclose(again(ids).logits, changed, atol=1e-4)
+
+
+def test_a_rounded_base_is_never_merged_into(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fp32"):
+        model.merged(base.load(small / "tiny", torch.bfloat16), tmp_path)
+
+
+def test_only_the_adapter_learns(small: Path) -> None:
+    adapted = model.with_adapter(base.load(small / "tiny"), TrainParams(**CONFIG))
+    learning = {name for name, values in adapted.named_parameters() if values.requires_grad}
+    assert learning and all("lora_" in name for name in learning)
+
+
+def test_other_parameters_forget_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/prepared").mkdir(parents=True)
+    (tmp_path / "data/prepared/examples.parquet").write_bytes(b"x")
+    first = train.checkpoint_folder(TrainParams(**CONFIG))
+    assert train.checkpoint_folder(TrainParams(**CONFIG)) == first
+    second = train.checkpoint_folder(TrainParams(**(CONFIG | {"rank": 8})))
+    assert second != first and not first.exists()
+
+
+def test_precision_is_what_the_processor_has() -> None:
+    assert model.dtype("fp32") == torch.float32 and model.dtype("bf16") == torch.bfloat16
+    wanted = torch.bfloat16 if model.has_bf16() or torch.cuda.is_available() else torch.float32
+    assert model.dtype("auto") == wanted
+
+
+def test_steps_of_the_schedule_cover_all_epochs(tmp_path: Path) -> None:
+    config = SimpleNamespace(**(CONFIG | {"warmup_share": 0.5, "accumulate": 2}))
+    assert train.arguments(config, tmp_path, 9).warmup_steps == 3, "half of 3 steps in 2 epochs"
