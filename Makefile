@@ -11,7 +11,7 @@ export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo repro serve bench ui test unit check lock promote rollback clean
+.PHONY: help setup demo repro serve bench ui test unit long check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -57,10 +57,13 @@ check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
 	pytest -q -m contract
 
 unit: setup  ## the fast tests with the coverage of shared
-	pytest -q $(TWO) -m "not contract and not pipeline and not fault" --cov --cov-report=term
+	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not long" --cov --cov-report=term
 
 test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
-	pytest -q $(TWO) -m "pipeline or fault" --durations=20
+	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
+
+long: setup  ## what takes too long for every day, before a release: documents to records, copied out and attacked
+	pytest -q -m long
 
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
@@ -68,5 +71,5 @@ lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and eve
 
 clean:  ## remove environments, caches and results that can be made again; never data of yours
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
-	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,logs,checkpoint}; done
+	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,logs,checkpoint,.base,.sample}; done
 	find . -name __pycache__ -prune -exec rm -rf {} +
