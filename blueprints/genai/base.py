@@ -78,7 +78,8 @@ def tokenizer(place: Path) -> Any:
     return found
 
 
-def load(place: Path, dtype: torch.dtype = torch.float32) -> Any:
+def load(place: Path, dtype: torch.dtype = torch.float32, attention: str = "sdpa") -> Any:
     """The causal language model in a folder, for evaluation."""
     logging.set_verbosity_error()
-    return AutoModelForCausalLM.from_pretrained(place, dtype=dtype, use_safetensors=True).eval()
+    options: Any = {"dtype": dtype, "attn_implementation": attention, "use_safetensors": True}
+    return AutoModelForCausalLM.from_pretrained(place, **options).eval()

@@ -22,7 +22,7 @@ import scoring
 import shots
 import torch
 from asking import EvaluateParams, Test
-from records import Json, fields, same, value
+from records import Json, value
 
 from shared import params
 
@@ -77,13 +77,11 @@ def judge_tuned(test: Test, network: Any) -> tuple[Json, Json, list[guided.Answe
 
 def write_failures(test: Test, found: list[guided.Answer], number: int) -> None:
     """plots/failures.html: wrong fields with the text, the surest first."""
-    rows = []
-    for row, truth, answer in zip(test.rows.itertuples(), test.truths, found, strict=True):
-        said = scoring.parsed(answer.text)
-        for name in fields(test.meta["schema"]):
-            one, other = value(said, name), value(truth, name)
-            if not same(one, other):
-                rows.append((answer.confidence, name, str(one), str(other), row.text))
+    said, rows = [scoring.parsed(answer.text) for answer in found], []
+    for name, right in scoring.hits(said, test.truths, test.meta["schema"]).items():
+        for i in np.flatnonzero(~right):
+            one, other = str(value(said[i], name)), str(value(test.truths[i], name))
+            rows.append((found[i].confidence, name, one, other, test.rows["text"].iloc[i]))
     rows.sort(key=lambda row: (-row[0], row[1:]))
     table = pd.DataFrame(rows[:number], columns=["confidence", "field", "answer", "truth", "text"])
     grid = page.grid(table.round(3).set_index("confidence"))
@@ -99,11 +97,12 @@ def main() -> None:
     )
     place = base.folder(params.read("model", base.ModelParams))
     torch.set_num_threads(train.threads or torch.get_num_threads())
-    test, network = Test(config, base.tokenizer(place)), base.load(place)
+    test = Test(config, base.tokenizer(place))
     shutil.rmtree(figures.PLOTS, ignore_errors=True)
     figures.PLOTS.mkdir()
-    baseline, untuned = judge_base(test, network)
-    scores, behaves, tuned = judge_tuned(test, model.merged(network))
+    quick = base.load(place, model.dtype(train.precision))  # twice as fast, where bf16 is
+    baseline, untuned = judge_base(test, quick)
+    scores, behaves, tuned = judge_tuned(test, model.merged(base.load(place)))
     gain = scores["exact_match"] - baseline["untuned"]["exact_match"]
     metrics = {"test": scores, "baseline": baseline | {"gain": gain}, "behaviour": behaves}
     params.write_json("metrics.json", metrics)

@@ -16,10 +16,11 @@ import model
 import numpy as np
 import pandas as pd
 import quantising
+import scoring
 import torch
 from predictor import Predictor
 from pydantic import PositiveInt
-from records import Json, fields, same, value
+from records import Json
 from tqdm import tqdm
 
 from shared import exporting, params
@@ -30,7 +31,7 @@ PREPARED, EXPORT, MERGED = Path("data/prepared"), Path("export"), Path("checkpoi
 
 class ExportParams(params.Params):
     algorithm: str
-    mixed: str
+    eight_bits: list[str]
     block_size: PositiveInt
     accuracy_level: PositiveInt
     speed_prompts: PositiveInt
@@ -56,14 +57,9 @@ def predictions(predictor: Predictor, texts: list[str]) -> list[Any]:
 
 def agreement(ours: list[Any], theirs: list[Any], schema: Json) -> dict[str, float]:
     """Shares of equal records and fields of two models on the same texts."""
-    equal = np.array(
-        [
-            [same(value(one, name), value(other, name)) for name in fields(schema)]
-            for one, other in zip(ours, theirs, strict=True)
-        ]
-    )
+    equal = np.array(list(scoring.hits(ours, theirs, schema).values()))
     parsed = float(np.mean([record is not None for record in ours]))
-    found = {"record_agreement": float(equal.all(axis=1).mean())}
+    found = {"record_agreement": float(equal.all(axis=0).mean())}
     return found | {"field_agreement": float(equal.mean()), "valid_json": parsed}
 
 
@@ -111,9 +107,9 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     network.save_pretrained(MERGED)
     tokenizer.save_pretrained(MERGED)
-    options = {"algo_config": config.algorithm, "matmul_mixed_precision": config.mixed}
-    options |= {"block_size": config.block_size, "accuracy_level": config.accuracy_level}
-    quantising.build(MERGED, EXPORT, options | {"is_symmetric": "false"})
+    weights = {"method": config.algorithm, "block_size": config.block_size}
+    weights |= {"accuracy_level": config.accuracy_level}
+    quantising.build(MERGED, EXPORT, weights, config.eight_bits)
     shutil.rmtree(MERGED)
     params.write_json(EXPORT / "model.json", describe(longest))
     predictor = Predictor(EXPORT, train.threads or 2)
@@ -122,7 +118,9 @@ def main() -> None:
     rows = Path("data/answers.jsonl").read_text(encoding="utf-8").splitlines()
     theirs = [json.loads(json.loads(row)["tuned"] or "null") for row in rows]
     schema = params.read_json(PREPARED / "meta.json")["schema"]
-    found = agreement(predictions(predictor, list(test["text"])), theirs, schema)
+    ours, truths = predictions(predictor, list(test["text"])), map(json.loads, test["output"])
+    found = agreement(ours, theirs, schema)
+    found |= {"exact_match": scoring.score(ours, list(truths), schema)["exact_match"]}
     found |= {"same_tokens": same_tokens(predictor, table)}
     found |= {"size_mb": exporting.size_mb(*EXPORT.iterdir())}
     asked = [list(prompt) for prompt in test["prompt"][: config.speed_prompts]]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scoring import binned
 
 PLOTS = Path("plots")
 
@@ -34,7 +35,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int) -> None:
     """plots/confidence.png: share of right records over the confidence; [n] each."""
     figure = Figure(figsize=(4.5, 4), layout="constrained")
     axis = figure.subplots()
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
+    parts = binned(confidence, bins)
     axis.plot([0, 1], [0, 1], "lightgray")
     axis.plot(
         [confidence[part].mean() for part in parts], [right[part].mean() for part in parts], "o-"

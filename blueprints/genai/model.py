@@ -48,6 +48,8 @@ def has_bf16() -> bool:
 def with_adapter(base: Any, config: TrainParams) -> Any:
     """The base model with a fresh adapter, which alone will learn; it begins as no change."""
     torch.manual_seed(config.seed)
+    head = base.get_output_embeddings()  # of a slice, it would copy its weights for each row
+    head.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
@@ -60,9 +62,10 @@ def with_adapter(base: Any, config: TrainParams) -> Any:
 
 def save(model: Any, folder: Path = ADAPTER) -> None:
     """The adapter alone, as safetensors; no path of this machine goes into its settings."""
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = None
     model.save_pretrained(folder, safe_serialization=True)
+    settings = params.read_json(folder / "adapter_config.json")
+    settings["base_model_name_or_path"] = None  # peft writes it itself
+    params.write_json(folder / "adapter_config.json", settings)
     (folder / "README.md").unlink(missing_ok=True)  # a card of empty headings
 
 

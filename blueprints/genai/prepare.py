@@ -13,6 +13,8 @@ import pandas as pd
 from prompts import Frame, clean, frame, tokens
 from pydantic import Field, PositiveInt
 from records import Json, fields, value, write
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from shared import params
@@ -46,14 +48,22 @@ def held_out(groups: np.ndarray, kinds: np.ndarray, share: float, seed: int) -> 
     return np.asarray(next(splitter.split(kinds, kinds, groups))[1])
 
 
-def split(rows: list[Json], schema: Json, config: PrepareParams) -> list[str]:
-    """train, validation or test for each row: as it says itself, the rest drawn.
+def together(rows: list[Json]) -> np.ndarray:
+    """[n] the same number for all rows that near duplicates or a common `group` tie together."""
+    owners = [f"twins {row['twins']}" for row in rows]
+    owners += [f"group {row['group'] or ['none', i]}" for i, row in enumerate(rows)]
+    number, names = len(rows), pd.factorize(np.array(owners))[0]
+    edges = (np.ones(2 * number), (np.tile(np.arange(number), 2), number + names))
+    return connected_components(coo_array(edges, shape=[number + len(owners)] * 2))[1][:number]
 
-    Near duplicates and rows of one `group` stay together.
-    """
-    names = [row["group"] or f"twins {row['twins']}" for row in rows]
-    groups, kinds = pd.factorize(np.array(names))[0], strata(rows, config.stratify, schema)
-    found = np.array([row["split"] for row in rows], dtype=object)
+
+def split(rows: list[Json], schema: Json, config: PrepareParams) -> list[str]:
+    """train, validation or test for each row: as it or one tied to it says, the rest drawn."""
+    groups, kinds = together(rows), strata(rows, config.stratify, schema)
+    said = pd.Series([row["split"] or None for row in rows], dtype=object).groupby(groups)
+    if (said.nunique() > 1).any():
+        raise SystemExit("prepare: a group, or near duplicates, lie in two splits")
+    found = said.transform("first").fillna("").to_numpy(dtype=object)
     for name, share in (("test", config.test_share), ("validation", config.validation_share)):
         free = np.flatnonzero(found == "")
         if name not in found and len(free):
@@ -63,8 +73,6 @@ def split(rows: list[Json], schema: Json, config: PrepareParams) -> list[str]:
     found[found == ""] = "train"
     if absent := sorted({"train", "validation", "test"} - set(found)):
         raise SystemExit(f"prepare: no examples for {absent}")
-    if (pd.Series(found).groupby(groups).nunique() > 1).any():
-        raise SystemExit("prepare: a group, or near duplicates, lie in two splits")
     return [str(name) for name in found]
 
 

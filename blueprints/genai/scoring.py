@@ -27,7 +27,7 @@ def _finite(text: str) -> float:
 
 
 def hits(answers: list[Any], truths: list[Json], schema: Json) -> dict[str, Array]:
-    """Field -> [n] is the answer the true one? What is no record is right nowhere."""
+    """Field -> [n] is the answer the true one? What is no record agrees with none."""
     pairs = list(zip(answers, truths, strict=True))
     if not pairs:
         raise ValueError("no answers to score")
@@ -36,8 +36,9 @@ def hits(answers: list[Any], truths: list[Json], schema: Json) -> dict[str, Arra
     }
 
 
-def _right(answer: Any, truth: Json, name: str) -> bool:
-    return isinstance(answer, dict) and same(value(answer, name), value(truth, name))
+def _right(answer: Any, truth: Any, name: str) -> bool:
+    records = isinstance(answer, dict) and isinstance(truth, dict)
+    return records and same(value(answer, name), value(truth, name))
 
 
 def score(answers: list[Any], truths: list[Json], schema: Json) -> Json:
@@ -85,13 +86,21 @@ def refusals(answers: list[Any], truths: list[Json], schema: Json) -> dict[str, 
 def calibration(confidence: Array, right: Array, bins: int) -> float:
     """Expected calibration error: mean distance of confidence and share of right records.
 
-    confidence, right: [n]; bins hold equally many records, but the equally sure share one.
+    confidence, right: [n].
+    """
+    gaps = [abs((confidence - right)[part].sum()) for part in binned(confidence, bins)]
+    return float(sum(gaps) / len(confidence))
+
+
+def binned(confidence: Array, bins: int) -> list[Array]:
+    """Positions of the records in each bin, from unsure to sure.
+
+    Bins hold equally many records, but the equally sure share one.
     """
     place = np.searchsorted(np.sort(confidence), confidence)  # of the first that is as sure
     parts = np.array_split(np.arange(len(place)), min(bins, len(place)))
     inside = np.searchsorted([part[0] for part in parts], place, side="right")
-    gaps = [abs((confidence - right)[inside == one].sum()) for one in np.unique(inside)]
-    return float(sum(gaps) / len(place))
+    return [np.flatnonzero(inside == one) for one in np.unique(inside)]
 
 
 def interval(values: Array, seed: int, draws: int = 1000) -> list[float]:

@@ -70,8 +70,8 @@ def read_sample(card: Path) -> list[Json]:
 
 
 def readable(text: str) -> str:
-    """The report as it was typed: substitute characters were apostrophes, backslashes line ends."""
-    return " ".join(re.sub("\x1a+", "'", text).replace("\\\n", "\n").split())
+    """The report as typed: substitute characters were apostrophes, backslashes line ends."""
+    return " ".join(re.sub("\x1a+", "'", text).replace("\\", " ").split())
 
 
 def states(text: str, number: int) -> bool:

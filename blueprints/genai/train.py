@@ -25,6 +25,7 @@ from shared import params
 
 CHECKPOINT, PREPARED = Path("checkpoint"), Path("data/prepared")
 IGNORED = -100  # of labels, by the loss of transformers
+SHORT = 512  # tokens
 
 
 class Examples(torch.utils.data.Dataset):
@@ -57,6 +58,12 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         mask[i, widest - len(row["input_ids"]) :] = 1
         labels[i, last - len(row["answer"]) :] = torch.tensor(row["answer"])
     return {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits_to_keep": last}
+
+
+def attention(examples: Examples) -> str:
+    """Eager is quicker for short texts, but its memory grows with the square of the length."""
+    longest = max(len(prompt) + len(answer) for prompt, answer in examples.pairs)
+    return "eager" if longest <= SHORT else "sdpa"
 
 
 def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArguments:
@@ -105,8 +112,9 @@ def main() -> None:
     config = params.stage("train", TrainParams)
     place = base.folder(params.read("model", base.ModelParams))
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    network = model.with_adapter(base.load(place, model.dtype(config.precision)), config)
     folder, examples = checkpoint_folder(config), {n: Examples(n) for n in ("train", "validation")}
+    start = base.load(place, model.dtype(config.precision), attention(examples["train"]))
+    network = model.with_adapter(start, config)
     trainer = Trainer(
         network,
         arguments(config, folder, len(examples["train"])),

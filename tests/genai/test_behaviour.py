@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import behaviour
+import jsonschema
 import pytest
 
 SCHEMA: dict[str, Any] = {
@@ -190,3 +191,17 @@ def test_without_numbers_there_is_no_case_and_the_model_is_asked_nothing_more() 
     assert found["number_cases"] == 0 and asked["numbers"] == 0
     assert asked["paraphrases"] == asked["injections"] == 1
     assert found["paraphrase_invariance"] < 1
+
+
+@pytest.mark.parametrize("limit", [{"exclusiveMaximum": 14}, {"multipleOf": 6}])
+def test_a_swapped_number_keeps_every_limit_of_its_field(limit: dict[str, int]) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"} | limit}}
+    validator = jsonschema.Draft202012Validator(schema)
+    for seed in range(20):
+        case = behaviour.numbers("Of 12 people.", {"n": 12}, schema, random.Random(seed))
+        assert case is None or validator.is_valid(case[1])
+
+
+def test_limits_with_one_whole_number_between_make_no_case() -> None:
+    schema = {"properties": {"n": {"type": "integer", "minimum": 11.5, "maximum": 12.9}}}
+    assert behaviour.numbers("Of 12.", {"n": 12}, schema, random.Random(0)) is None

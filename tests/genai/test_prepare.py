@@ -69,6 +69,25 @@ def test_given_splits_are_kept_and_the_rest_is_drawn() -> None:
     assert found.count("validation") >= 15
 
 
+def test_twins_of_rows_of_a_group_are_tied_to_the_whole_group() -> None:
+    given = rows(120)
+    for row in given[:4]:
+        row["group"] = "office"
+    for row in given[3:6]:
+        row["twins"] = "3"
+    for seed in range(5):
+        found = split(given, SCHEMA, PrepareParams(**CONFIG | {"seed": seed}))
+        assert len(set(found[:6])) == 1
+
+
+def test_a_twin_gets_the_split_that_its_twin_has_given() -> None:
+    given = rows(100)
+    for i, row in enumerate(given):
+        row |= {"twins": str(i // 2), "split": "" if i % 2 else ("test" if i < 20 else "train")}
+    found = split(given[:80] + rows(120)[80:], SCHEMA, PrepareParams(**CONFIG))
+    assert found[:20] == ["test"] * 20 and found[20:80] == ["train"] * 60
+
+
 @pytest.mark.parametrize("number", [3, 6])
 def test_too_few_examples_are_refused(number: int) -> None:
     with pytest.raises(SystemExit, match="prepare: "):

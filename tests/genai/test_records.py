@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import base
+import jsonschema
 import pytest
 from guided import Guide, problem_of
 from records import fields, guidance, overlap, plain, same, value, write
@@ -213,3 +214,23 @@ def test_guidance_leaves_the_schema_as_it_was_and_writes_as_training_does(tokeni
 def test_what_is_no_schema_is_told(schema: Json) -> None:
     with pytest.raises(ValueError, match="no JSON schema"):
         guidance(schema)
+
+
+def of(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def test_a_circle_through_an_optional_part_is_a_value_error() -> None:
+    schema = of(x={"anyOf": [{"$ref": "#/properties/x"}, {"type": "null"}]})
+    with pytest.raises(ValueError, match="circle"):
+        fields(schema)
+
+
+def test_a_choice_may_be_anything() -> None:
+    schema = of(x={"anyOf": [True, {"type": "null"}]})
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert guidance(schema)["properties"]["x"]
+
+
+def test_a_whole_number_with_a_point_is_written_as_an_integer() -> None:
+    assert write({"x": 5.0}, of(x={"type": ["integer", "null"]})) == '{"x": 5}'

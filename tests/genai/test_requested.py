@@ -121,3 +121,14 @@ def test_a_text_may_have_as_many_characters_as_the_limit() -> None:
         with pytest.raises(BadInput, match="has 11 characters; the limit is 10") as caught:
             requested.short_enough(text, 10, "text")
         assert caught.value.status == 413 and caught.value.field == "text"
+
+
+@pytest.mark.parametrize("key", ["not", "items"])
+def test_a_schema_too_deep_to_be_copied_is_refused_by_its_field(key: str) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(600):
+        deep = {key: deep}
+    named = {"type": "json_schema", "json_schema": {"schema": deep}}
+    said = {"messages": [{"role": "user", "content": "a"}], "response_format": named}
+    with pytest.raises(BadInput, match="schema"):
+        requested.check(Conversation.model_validate(said))

@@ -153,3 +153,7 @@ def test_the_interval_holds_the_mean_and_is_the_same_again() -> None:
     assert low < 0.75 < high and high - low < 0.25
     assert scoring.interval(values, 0) == [low, high]
     assert scoring.interval(np.ones(7), 3) == [1, 1]
+
+
+def test_a_number_beyond_all_is_no_json() -> None:
+    assert scoring.parsed('{"x": 1e999}') is None

@@ -121,3 +121,7 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: bytes, rea
 def test_a_long_line_is_read(tmp_path: Path) -> None:
     (row,) = lines(tmp_path, json.dumps({"input": "é" * 3_000_000, "output": {"x": 1}}))
     assert len(row["input"]) == 3_000_000 and not row.get("problem")
+
+
+def test_no_text_of_the_sample_has_the_backslash_of_a_line_end() -> None:
+    assert not any("\\" in row["input"] for row in sources.read_sample(CARD))
