@@ -11,6 +11,7 @@ Without MLFLOW_TRACKING_URI everything goes to mlflow.db in the blueprint's fold
 import argparse
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -112,18 +113,24 @@ def _exists(store: Any, run_id: str) -> bool:
         return False
 
 
+def named(values: dict[str, Any]) -> dict[str, Any]:
+    """The same under names that MLflow takes: what a user's data put into a name becomes `_`."""
+    return {re.sub(r"[^\w.\- ]", "_", key)[:250]: value for key, value in values.items()}
+
+
 def _log_metrics(store: Any, run_id: str, values: dict[str, float], step: int) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1e3)
-    metrics = [Metric(key, value, now, step) for key, value in values.items()]
-    store.log_batch(run_id, metrics=metrics)
+    metrics = [Metric(key, value, now, step) for key, value in named(values).items()]
+    for first in range(0, len(metrics), 1000):  # MLflow takes a thousand at a time
+        store.log_batch(run_id, metrics=metrics[first : first + 1000])
 
 
 def _log_params(store: Any, run_id: str, values: dict[str, Any]) -> None:
     from mlflow.entities import Param
 
-    entries = [Param(key, str(value)[:500]) for key, value in values.items()]
+    entries = [Param(key, str(value)[:500]) for key, value in named(values).items()]
     for first in range(0, len(entries), 100):  # MLflow takes a hundred at a time
         store.log_batch(run_id, params=entries[first : first + 100])
 

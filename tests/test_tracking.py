@@ -27,6 +27,19 @@ def test_a_run_is_recorded_once_with_its_provenance(folder: Path) -> None:
     assert tracking.start("demo") != run_id, "the next pipeline run is a new one"
 
 
+def test_names_from_a_users_data_are_recorded(folder: Path) -> None:
+    """A schema's values may stand in names, and may be many."""
+    report = {f"{{'place': 'Büro {i}'}}": i for i in range(1100)}
+    params.write_json(folder / "reports/validation.json", {"counts": report, "k" * 300: 1})
+    run_id = tracking.record()
+    assert run_id
+    found = tracking.client().get_run(run_id).data.metrics
+    assert (
+        found["validation.counts.{'place': 'Büro 7'}".translate(str.maketrans("{}':", "____"))] == 7
+    )
+    assert len(found) > 1100 and max(map(len, found)) == 250
+
+
 def test_a_server_that_is_down_costs_a_warning_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
