@@ -34,6 +34,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "Too many requests in progress; try again after Retry-After seconds",
     },
     500: {"model": Problem, "description": "Our mistake; the log has the request's id"},
+    504: {"model": Problem, "description": "The answer took too long"},
 }
 
 

@@ -32,7 +32,9 @@ def router(config: Any, predictor: Predictor, turns: Turns, chain: Json) -> APIR
         one = {"id": chain["name"], "object": "model", "created": 0, "owned_by": "this service"}
         return {"object": "list", "data": [one]}
 
-    @routes.post("/v1/chat/completions", openapi_extra=serving.body(Conversation))
+    about: Json = {"openapi_extra": serving.body(Conversation), "responses": requested.RESPONSES}
+
+    @routes.post("/v1/chat/completions", **about)
     async def complete(request: Request) -> Any:
         """The next turn of a conversation."""
         asked = await serving.read(request, Conversation)

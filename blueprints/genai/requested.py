@@ -6,6 +6,7 @@ import records
 from prompts import clean
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.bodies import Problem
 from shared.guards import BadInput
 
 Json = dict[str, Any]
@@ -15,6 +16,7 @@ EXAMPLE = (
     "office. The clinic notified the patients and the authorities."
 )
 MOST_MESSAGES, LONGEST_SCHEMA = 50, 10_000
+RESPONSES: Json = {422: {"model": Problem, "description": "The record does not end in time"}}
 
 
 class Document(BaseModel):

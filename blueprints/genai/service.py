@@ -47,7 +47,7 @@ app = serving.application("incident-records", CONFIG, CHAIN, truth=dict[str, Any
 Record = dict[str, Any]
 
 
-@app.post("/extract", openapi_extra=serving.body(Document))
+@app.post("/extract", openapi_extra=serving.body(Document), responses=requested.RESPONSES)
 async def extract(request: Request) -> Any:
     """The record in a text; the truth for /feedback is the corrected record."""
     document = await serving.read(request, Document)

@@ -31,7 +31,8 @@ def small(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("small")
     tiny_base(base_model, folder / "tiny")
-    quantising.build(folder / "tiny", folder / "export", {"block_size": 32})
+    weights = {"method": "k_quant", "block_size": 32, "accuracy_level": 4}
+    quantising.build(folder / "tiny", folder / "export", weights, ["attn/qkv_proj"])
     params.write_json(folder / "export/model.json", meta(base.tokenizer(folder / "tiny")))
     return folder
 
