@@ -1,0 +1,75 @@
+"""What people should label next, for a spreadsheet and for Label Studio; and their labels back.
+
+Label Studio's formats: https://labelstud.io/guide/tasks and https://labelstud.io/guide/export
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from shared import params
+
+Row = dict[str, Any]
+
+
+def write(rows: list[Row], doubt: Callable[[Row], float], number: int, folder: Path) -> int:
+    """The `number` rows of greatest doubt -> labelling.csv and labelling.json (tasks)."""
+    chosen = sorted(rows, key=doubt, reverse=True)[:number]
+    tasks = []
+    with params.atomic(folder / "labelling.csv") as draft, draft.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["request_id", "doubt", "shown", "truth"])
+        for row in chosen:
+            shown = {key: value for key, value in row.items() if key not in ("id", "image")}
+            table.writerow([row["id"], f"{doubt(row):.4f}", json.dumps(shown), ""])
+            tasks.append({"data": task(row), "meta": {"doubt": round(doubt(row), 4)}})
+    params.write_json(folder / "labelling.json", tasks)
+    return len(chosen)
+
+
+def task(row: Row) -> Row:
+    """`data` of a task: the record's own fields; a picture as an address that a browser shows."""
+    data = {"request_id": row["id"], **{key: value for key, value in row.items() if key != "id"}}
+    if "image" in row:
+        data["image"] = f"data:image/png;base64,{row['image']}"
+    return data
+
+
+def truths(path: Path) -> Iterator[tuple[str, Any]]:
+    """Labels by request id: a CSV request_id,truth, or Label Studio's JSON export.
+
+    In the CSV a truth that is JSON is read as such, another is text, an empty one is left out.
+    Raises SystemExit for a file of another form.
+    """
+    yield from (_of_label_studio if path.suffix == ".json" else _of_table)(path)
+
+
+def _of_table(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if missing := {"request_id", "truth"} - set(reader.fieldnames or []):
+            raise SystemExit(f"{path}: missing columns {', '.join(sorted(missing))}")
+        for row in reader:
+            if row["truth"]:
+                try:
+                    yield row["request_id"], json.loads(row["truth"])
+                except ValueError:
+                    yield row["request_id"], row["truth"]
+
+
+def _of_label_studio(path: Path) -> Iterator[tuple[str, Any]]:
+    """The newest annotation of each task: its choice, or its text (JSON where it is JSON)."""
+    try:
+        for done in json.loads(path.read_text(encoding="utf-8")):
+            if not done["annotations"] or not done["annotations"][-1]["result"]:
+                continue  # skipped by the person
+            value = done["annotations"][-1]["result"][0]["value"]
+            (given,) = value["choices"] if "choices" in value else value["text"]
+            try:
+                yield done["data"]["request_id"], json.loads(given)
+            except ValueError:
+                yield done["data"]["request_id"], given
+    except (ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"{path}: not an export of Label Studio: {error!r}") from None

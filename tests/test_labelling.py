@@ -1,0 +1,47 @@
+"""What people label next, and their labels back."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from shared import labelling
+
+ROWS = [{"id": f"r{i}", "probability": i / 10, "image": "aGk="} for i in range(10)]
+
+
+def test_the_rows_of_greatest_doubt_come_first_in_both_files(tmp_path: Path) -> None:
+    number = labelling.write(ROWS, lambda row: -abs(row["probability"] - 0.5), 3, tmp_path)
+    assert number == 3
+    table = list(csv.DictReader((tmp_path / "labelling.csv").open()))
+    assert [row["request_id"] for row in table] == ["r5", "r4", "r6"]
+    assert "aGk=" not in (tmp_path / "labelling.csv").read_text(), "no pictures in a spreadsheet"
+    tasks = json.loads((tmp_path / "labelling.json").read_text())
+    assert tasks[0]["data"]["image"] == "data:image/png;base64,aGk="
+    assert tasks[0]["data"]["request_id"] == "r5"
+
+
+def test_a_table_comes_back_with_text_numbers_and_gaps(tmp_path: Path) -> None:
+    table = tmp_path / "truths.csv"
+    rows = 'request_id,truth\na,good\nb,"[1.5, 2]"\nc,12\nd,\n'
+    table.write_text(rows, encoding="utf-8-sig")
+    assert list(labelling.truths(table)) == [("a", "good"), ("b", [1.5, 2]), ("c", 12)]
+    table.write_text("id,truth\na,good\n")
+    with pytest.raises(SystemExit, match="missing columns request_id"):
+        list(labelling.truths(table))
+
+
+def test_an_export_of_label_studio_comes_back(tmp_path: Path) -> None:
+    def done(name: str, *values: dict[str, list[str]]) -> dict[str, object]:
+        annotations = [{"result": [{"value": value}]} for value in values]
+        return {"data": {"request_id": name}, "annotations": annotations}
+
+    tasks = [done("a", {"choices": ["good"]}, {"choices": ["defective"]}), done("skipped")]
+    tasks += [done("c", {"text": ['{"people": 3}']})]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    assert list(labelling.truths(path)) == [("a", "defective"), ("c", {"people": 3})]
+    path.write_text('{"not": "a list of tasks"}')
+    with pytest.raises(SystemExit, match="not an export of Label Studio"):
+        list(labelling.truths(path))
