@@ -2,16 +2,18 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 B ?= $(notdir $(wildcard blueprints/*))
+SHIFT ?= none
 VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
 TWO := --numprocesses 2
+TOOLS := prometheus promtool prometheus-alertmanager amtool
 export PATH := $(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo repro serve bench ui test unit long check lock promote rollback clean
+.PHONY: help setup tools demo repro serve bench ui test unit long check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +31,13 @@ $(VENV)/.done: requirements.lock pyproject.toml $(wildcard blueprints/*/requirem
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@touch $@
 
+tools:  ## Prometheus and Alertmanager where they are missing: by apt-get, as root
+	@type -P $(TOOLS) >/dev/null && exit; \
+	type -P apt-get >/dev/null || { echo "no apt-get here: install $(TOOLS) by other means"; exit 1; }; \
+	test "$$(id -u)" = 0 || { echo "installing Prometheus and Alertmanager needs root: sudo make tools"; exit 1; }; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager
+
 demo: setup  ## run every pipeline (B=cv: one) with its defaults and print what it reached
 	@set -e; for name in $(B); do (cd blueprints/$$name && dvc repro); done
 	@echo; cd blueprints && python -m shared.objectives table $(B)
@@ -38,6 +47,12 @@ repro: setup  ## dvc repro of one blueprint: make repro B=cv
 
 serve: setup  ## serve a blueprint's exported model on http://127.0.0.1:3000: make serve B=cv
 	cd blueprints/$(B) && bentoml serve service
+
+live: setup  ## service, monitor, Prometheus and Alertmanager on this machine, with held-out data as traffic: make live B=cv
+	cd blueprints/$(B) && python -m shared.live run
+
+simulate-drift: setup  ## usual traffic, then a shift, until it is answered: make simulate-drift B=cv SHIFT=darker (none: no alert)
+	cd blueprints/$(B) && python -m shared.live simulate --shift $(SHIFT)
 
 bench: setup  ## requests/s of the service, MLflow's server and the physical limit, in one run: make bench B=cv
 	@set -e; for name in $(B); do (cd blueprints/$$name && python bench.py); done
@@ -56,7 +71,7 @@ check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	pytest -q -m contract
 
-unit: setup  ## the fast tests with the coverage of shared
+unit: setup tools  ## the fast tests with the coverage of shared
 	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not long" --cov --cov-report=term
 
 test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
@@ -71,5 +86,5 @@ lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and eve
 
 clean:  ## remove environments, caches and results that can be made again; never data of yours
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
-	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,logs,checkpoint,.base,.sample}; done
+	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,checkpoint,simulated,.base,.sample}; done
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,13 +7,14 @@ to be acceptable. Without it: 500 for a missing boundary, no body limit, 2 KB of
 import asyncio
 import hmac
 import json
-import secrets
 import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from shared import refusals, requestids, telemetry
+from shared.refusals import BadInput as BadInput
 from shared.requestlog import shortened
 
 Message = MutableMapping[str, Any]
@@ -21,14 +22,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 HEALTH = frozenset({"/livez", "/readyz", "/healthz"})
-
-
-class BadInput(ValueError):
-    """A request that the caller can mend: which field, what is wrong, which limit it broke."""
-
-    def __init__(self, field: str, reason: str, status: int = 400) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field, self.reason, self.status = field, reason, status
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+NOT_KEPT = (b"cache-control", b"no-store")
 
 
 class Guard:
@@ -40,6 +35,7 @@ class Guard:
         when its body is read.
     body_timeout_s: a body that takes longer to arrive gets 408.
     token: every route but the health checks asks for `Authorization: Bearer ...`; None: no route.
+    paths: the routes that are timed by name; others are "other".
     """
 
     def __init__(
@@ -51,43 +47,55 @@ class Guard:
         body_timeout_s: float = 10.0,
         token: str | None = None,
         secret: bytes = b"",
+        paths: frozenset[str] = frozenset(),
     ) -> None:
         self.app, self.token, self.secret = app, token, secret
         self.max_body, self.content_types = int(max_body_mb * 1e6), content_types
         self.max_concurrency, self.body_timeout_s, self.active = max_concurrency, body_timeout_s, 0
+        self.paths, self.timers = paths, telemetry.timers(paths)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope.get("path") in HEALTH:
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-            return
-        request_id = new_request_id(self.secret)
-        if scope["type"] == "websocket":  # closed before it is accepted, the server answers 403
+        elif scope["type"] == "websocket":  # closed before it is accepted, the server answers 403
             await send({"type": "websocket.close", "code": 1008})
-            log_line(scope, request_id, {"status": 403, "error": "no websockets here"}, 0)
-            return
-        scope.setdefault("state", {})["request_id"] = request_id
-        begin = time.perf_counter()
+            sent = {"status": 403, "error": "no websockets here"}
+            log_line(scope, requestids.new(self.secret), sent, 0)
+        elif scope["path"] in HEALTH:
+            await self.app(scope, receive, adding([NO_SNIFFING], send, {}))
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        request_id, begin = requestids.new(self.secret), time.perf_counter()
+        scope.setdefault("state", {}).update(request_id=request_id, begin=begin)
+        headers = [(b"x-request-id", request_id.encode()), NO_SNIFFING]
+        headers += [NOT_KEPT] if scope["method"] == "POST" else []
         sent: dict[str, Any] = {"status": 0, "error": None}
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent["status"] = message["status"]
-                own = (b"x-request-id", request_id.encode())
-                message["headers"] = [*message.get("headers", []), own]
-            await send(message)
-
+        answer, path = adding(headers, send, sent), scope["path"]
+        counted = path != "/metrics"  # who asks is no request of the service
+        telemetry.IN_PROGRESS.inc(counted)
         try:
             await self._admit(scope, receive, answer)
         except BadInput as error:
             sent["error"] = str(error)
-            await refuse(answer, error, request_id)
+            await refusals.response(path, error, request_id)(scope, receive, answer)
+        except asyncio.CancelledError:  # BentoML's timer, which answers itself
+            sent |= {"status": sent["status"] or 504, "error": "was not answered in time"}
+            raise
         except Exception as error:
             sent["error"] = "".join(traceback.format_exception(error))[-2000:]
             if not sent["status"]:
                 fault = BadInput("request", "failed inside the service", 500)
-                await refuse(answer, fault, request_id)
+                await refusals.response(path, fault, request_id)(scope, receive, answer)
+            sent["status"] = 500  # also when the answer had begun
         finally:
-            log_line(scope, request_id, sent, (time.perf_counter() - begin) * 1e3)
+            seconds = time.perf_counter() - begin
+            telemetry.IN_PROGRESS.dec(counted)
+            if counted:
+                name = path if path in self.paths else "other"
+                self.timers[name, telemetry.status_class(sent["status"])].observe(seconds)
+            log_line(scope, request_id, sent, seconds * 1e3)
 
     async def _admit(self, scope: Message, receive: Receive, answer: Send) -> None:
         headers = {key.lower(): value for key, value in scope["headers"]}
@@ -122,7 +130,8 @@ class Guard:
         deadline = time.monotonic() + self.body_timeout_s
         while more:
             try:
-                message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.001))
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0.001)):
+                    message = await receive()
             except TimeoutError:
                 if size > self.max_body:
                     break
@@ -156,33 +165,20 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def refuse(send: Send, error: BadInput, request_id: str) -> None:
-    """Answer with the error as JSON: field, reason, request id."""
-    content = {"error": error.reason, "field": error.field, "request_id": request_id}
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    own = {429: (b"retry-after", b"1"), 401: (b"www-authenticate", b"Bearer")}
-    headers += [own[error.status]] if error.status in own else []
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def adding(headers: list[tuple[bytes, bytes]], send: Send, sent: dict[str, Any]) -> Send:
+    """A `send` that adds headers to the answer and notes its status in `sent`."""
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            sent["status"] = message["status"]
+            message["headers"] = [*message.get("headers", []), *headers]
+        await send(message)
+
+    return answer
 
 
 def authorised(header: bytes, token: str) -> bool:
     return hmac.compare_digest(header, b"Bearer " + token.encode())
-
-
-def new_request_id(secret: bytes) -> str:
-    """24 random hex digits and 16 that prove this service made them: feedback cannot invent ids."""
-    return (identity := secrets.token_hex(12)) + _signature(identity, secret)
-
-
-def is_ours(request_id: str, secret: bytes) -> bool:
-    expected = _signature(request_id[:24], secret)
-    return hmac.compare_digest(expected.encode(), request_id[24:].encode("utf-8", "replace"))
-
-
-def _signature(identity: str, secret: bytes) -> str:
-    return hmac.new(secret, identity.encode("utf-8", "replace"), "sha256").hexdigest()[:16]
 
 
 def log_line(scope: Message, request_id: str, sent: dict[str, Any], milliseconds: float) -> None:

@@ -4,26 +4,24 @@ python -m shared.objectives check     the file is consistent, every metric is pr
 python -m shared.objectives gate      hold the measured numbers to it; report; exit 1 on a miss
 python -m shared.objectives report    render reports/objectives.md from reports/objectives.json
 python -m shared.objectives table     one row per blueprint folder given
+python -m shared.objectives compile   alert rules, their tests, dashboard ... -> live/compiled/
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from shared import params
+from shared.keyresult import SERVICE_METRICS, Strict
+from shared.keyresult import KeyResult as KeyResult
 
-# What every service measures by itself, whatever its AI type; units in the name.
-SERVICE_METRICS = {"live.latency_p50_ms", "live.latency_p95_ms", "live.latency_p99_ms"}
-SERVICE_METRICS |= {"live.error_share", "live.requests_per_s"}
 # Which file has the metrics whose name begins so.
 FILES = {"": "metrics.json", "export.": "export.json", "validation.": "reports/validation.json"}
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+Target = Literal["cloud", "edge", "standalone"]
 
 
 class Requirement(Strict):
@@ -31,37 +29,6 @@ class Requirement(Strict):
     kind: Literal["business", "nfr"]
     text: str
     owner: str
-
-
-class KeyResult(Strict):
-    id: str
-    requirement: str
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    when: Literal["release", "live"]
-    window: str | None = None
-    hold: str | None = Field(default=None, alias="for")
-    then: Literal["page", "retrain", "ticket", "rollback"] | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> "KeyResult":
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError(f"{self.id}: give exactly one of at_least, at_most")
-        if self.when == "live" and self.then is None:
-            raise ValueError(f"{self.id}: a live key result needs an action in 'then'")
-        return self
-
-    @property
-    def target(self) -> str:
-        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
-
-    def holds(self, measured: float) -> bool:
-        low, high = self.at_least, self.at_most
-        return (low is None or measured >= low) and (high is None or measured <= high)
-
-    def better(self, one: float, other: float) -> bool:
-        return one > other if self.at_least is not None else one < other
 
 
 class Objective(Strict):
@@ -76,12 +43,12 @@ class Rejected(Strict):
 
 class Choice(Strict):
     chosen: str
-    rejected: list[Rejected] = []
+    rejected: list[Rejected] = Field(default_factory=list)
 
 
 class Architecture(Strict):
     model: Choice
-    patterns: list[str] = []
+    patterns: list[str] = Field(default_factory=list)
 
 
 class Budget(Strict):
@@ -98,7 +65,7 @@ class Objectives(Strict):
     requirements: list[Requirement] = Field(min_length=1)
     objectives: list[Objective] = Field(min_length=1)
     architecture: Architecture
-    targets: dict[Literal["cloud", "edge", "standalone"], Budget] = {}
+    targets: dict[Target, Budget] = Field(default_factory=dict)
 
     @property
     def key_results(self) -> list[KeyResult]:
@@ -107,6 +74,10 @@ class Objectives(Strict):
     @property
     def release(self) -> list[KeyResult]:
         return [result for result in self.key_results if result.when == "release"]
+
+    @property
+    def live(self) -> list[KeyResult]:
+        return [result for result in self.key_results if result.when == "live"]
 
     @model_validator(mode="after")
     def _traced(self) -> "Objectives":
@@ -143,7 +114,7 @@ def measured(folder: Path) -> dict[str, float]:
     return {key: float(value) for key, value in flat.items() if isinstance(value, int | float)}
 
 
-def unproduced(objectives: Objectives, folder: Path) -> list[str]:
+def unproduced(key_results: list[KeyResult], folder: Path) -> list[str]:
     """Key results whose metric nothing produces: no number (release), not declared (live)."""
     declared = set(SERVICE_METRICS)
     if (folder / "reports/reference.json").exists():
@@ -152,7 +123,7 @@ def unproduced(objectives: Objectives, folder: Path) -> list[str]:
     return [
         f"{result.id}: nothing produces {result.metric} ({result.when} metrics known: "
         f"{', '.join(sorted(known[result.when])) or 'none'})"
-        for result in objectives.key_results
+        for result in key_results
         if result.metric not in known[result.when]
     ]
 
@@ -179,15 +150,17 @@ def verdicts(objectives: Objectives, values: dict[str, float]) -> list[dict[str,
 
 
 def main() -> None:
-    from shared import report  # the rendering; apart from the semantics above
+    from shared import compiling, report  # what is made of it; apart from the semantics above
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["check", "gate", "report", "table"])
+    parser.add_argument("command", choices=[*report.COMMANDS, "compile"])
     parser.add_argument("folders", nargs="*", type=Path, default=[Path()], help="blueprint folders")
+    compiling.options(parser)
     arguments = parser.parse_args()
-    code = max(report.COMMANDS[arguments.command](folder) for folder in arguments.folders)
+    commands = report.COMMANDS | {"compile": partial(compiling.write, asked=arguments)}
+    code = max(commands[arguments.command](folder) for folder in arguments.folders)
     if arguments.command == "gate":
         from shared import tracking  # a run that misses its targets is recorded too
 

@@ -22,16 +22,21 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def read(section: str, model: type[Model], path: str | Path = "params.yaml") -> Model:
+def read(
+    section: str, model: type[Model], path: str | Path = "params.yaml", prefix: str | None = None
+) -> Model:
     """The section of `path`, checked against `model`.
 
+    prefix: of environment variables that come before the file, SERVICE_LOG_FOLDER for log_folder.
     Raises SystemExit with one line per mistake, each naming file, key and what was expected.
     """
     values = load_yaml(path)
     if section not in values:
         raise SystemExit(f"{path}: section '{section}' is missing")
+    given = {name: os.environ.get(f"{prefix}{name.upper()}") for name in model.model_fields}
+    own = {name: yaml.safe_load(text) for name, text in given.items() if prefix and text}
     try:
-        return model.model_validate(values[section])
+        return model.model_validate(values[section] | own)
     except ValidationError as error:
         raise SystemExit("\n".join(explain(error, f"{path}: {section}"))) from None
 

@@ -3,10 +3,13 @@
 `package` registers a model that passed the gate as challenger; people promote it, or roll back.
 """
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 from shared import objectives, provenance, tracking
+from shared.comparing import Comparison
 
 
 def register(folder: Path = Path("export")) -> str | None:
@@ -89,6 +92,61 @@ def rollback(name: str) -> tuple[bool, str]:
         return False, f"{name} has no former champion"
     store.set_registered_model_alias(name, "champion", former)
     return True, f"version {former} is champion again"
+
+
+def promote_live(
+    loaded: objectives.Objectives, comparison: Comparison, model: str | None = None
+) -> tuple[bool, str]:
+    """Make the challenger champion on the evidence of live records, as a retraining does.
+
+    New data mean a new test set, so the gate's numbers cannot be compared with the champion's: it
+    must hold all release key results, and be better in `comparison`, which its tags keep.
+    model: the model version that was compared; another challenger is refused.
+    """
+    store, name = tracking.client(), loaded.name
+    challenger, champion = (_alias(store, name, alias) for alias in ("challenger", "champion"))
+    if challenger is None or model not in (None, challenger.tags.get("model_version")):
+        return False, f"{name} has no challenger {model or ''}: run dvc repro"
+    for key, value in dataclasses.asdict(comparison).items():
+        store.set_model_version_tag(name, challenger.version, f"live.{key}", str(value))
+    measured = store.get_run(challenger.run_id).data.metrics
+    if refusal := compare(loaded.release, measured, {}) or unproven(comparison):
+        return False, f"version {challenger.version} refused: {refusal}"
+    if champion is not None and champion.version != challenger.version:
+        store.set_model_version_tag(name, challenger.version, "former_champion", champion.version)
+    store.set_registered_model_alias(name, "champion", challenger.version)
+    return True, f"version {challenger.version} is champion"
+
+
+def unproven(comparison: Comparison) -> str | None:
+    """Why live records do not prove the challenger better, or None if they do."""
+    if comparison.better:
+        return None
+    interval = f"95 % interval {comparison.low:.4g} to {comparison.high:.4g}"
+    return f"its loss is not surely below the champion's: {comparison.gain:.4g} less, {interval}"
+
+
+def withdraw(name: str, model: str) -> str:
+    """Roll back if the champion is this model version; gives the reason in one line."""
+    champion = _alias(tracking.client(), name, "champion")
+    if champion is None or champion.tags.get("model_version") != model:
+        return f"{model} is not the champion of {name}"
+    return rollback(name)[1]
+
+
+def store_of(folder: Path) -> str:
+    """The tracking store of the blueprint in `folder`; this process and its children keep to it."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    if uri.startswith("sqlite:///"):  # a path relative to the blueprint's folder, or a whole one
+        uri = f"sqlite:///{folder.resolve() / uri.removeprefix('sqlite:///')}"
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    return uri
+
+
+def is_there(folder: Path) -> bool:
+    """Is there a registry to speak of? A local one is not made just to ask it."""
+    uri = store_of(folder)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def versions(name: str) -> list[str]:

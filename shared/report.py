@@ -11,7 +11,7 @@ from shared import objectives, params
 def check(folder: Path) -> int:
     """Print what is inconsistent in objectives.yaml or produced by nothing; 1 if anything is."""
     path = folder / "objectives.yaml"
-    problems = objectives.unproduced(objectives.load(path), folder)
+    problems = objectives.unproduced(objectives.load(path).key_results, folder)
     print("\n".join(problems) or f"{path}: consistent, every metric is produced")
     return 1 if problems else 0
 
@@ -19,7 +19,7 @@ def check(folder: Path) -> int:
 def gate(folder: Path) -> int:
     """Write the report, print what is missed; 1 if a release key result is missed or unmeasured."""
     loaded = objectives.load(folder / "objectives.yaml")
-    problems = objectives.unproduced(loaded, folder)
+    problems = objectives.unproduced(loaded.key_results, folder)
     rows = objectives.verdicts(loaded, objectives.measured(folder))
     missed = [
         f"{row['id']} missed: {row['metric']} target {row['target']}, measured {_number(row)}"
@@ -29,7 +29,7 @@ def gate(folder: Path) -> int:
     passed = not problems and not missed
     content = {"name": loaded.name, "passed": passed, "key_results": rows}
     params.write_json(folder / "reports/objectives.json", content)
-    report(folder)
+    _write(folder, {})  # a stage writes the same, whatever is measured beside it
     for line in [*problems, *missed]:
         print(f"gate: {line}", file=sys.stderr)
     if passed:
@@ -38,9 +38,16 @@ def gate(folder: Path) -> int:
 
 
 def report(folder: Path) -> int:
-    """reports/objectives.md: requirement -> objective -> key result -> measured; architecture."""
+    """reports/objectives.md with what the monitor has measured, where there is live/values.json."""
+    path = folder / "live/values.json"
+    return _write(folder, params.read_json(path) if path.exists() else {})
+
+
+def _write(folder: Path, live: dict[str, Any]) -> int:
+    """Requirement -> objective -> key result -> measured; architecture. live: as in values.json."""
     loaded = objectives.load(folder / "objectives.yaml")
     rows = params.read_json(folder / "reports/objectives.json")["key_results"]
+    rows = [_observed(row, live) if row["when"] == "live" else row for row in rows]
     lines = [f"# Objectives of {loaded.name}", "", loaded.problem.strip()]
     asked = [[asked.id, asked.kind, asked.text, asked.owner] for asked in loaded.requirements]
     lines += ["", "## Requirements", "", *_table("id|kind|requirement|owner", asked)]
@@ -88,6 +95,12 @@ def verdict(row: dict[str, Any]) -> str:
     return "pass" if row["passed"] else "FAIL"
 
 
+def _observed(row: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+    state = live.get(row["id"], {})
+    passed = not state["breached"] if state else None
+    return {**row, "measured": live.get(row["metric"]), "passed": passed, **state}
+
+
 def _found(row: dict[str, Any]) -> list[str]:
     return [_number(row), verdict(row), _where(row)]
 
@@ -101,7 +114,8 @@ def _number(row: dict[str, Any]) -> str:
 
 def _where(row: dict[str, Any]) -> str:
     if row["when"] == "live":
-        return f"in production; on a miss: {row['then']}"
+        windows = f", {row['windows']} windows" if "windows" in row else ""
+        return f"in production{windows}; on a miss: {row['then']}"
     for prefix, name in objectives.FILES.items():
         if prefix and row["metric"].startswith(prefix):
             return name

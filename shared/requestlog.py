@@ -2,14 +2,14 @@
 
 A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered; a power
 cut may tear the last line, which readers skip. At a quarter of the limit a file is closed and the
-oldest of four is dropped: a disk that is full cannot be emptied by deleting, so the limit holds
-beforehand.
+oldest go: a disk that is full cannot be emptied by deleting, so the limit holds beforehand.
 """
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +19,92 @@ PARTS = 4
 class RequestLog:
     """Append-only log of one worker process in `folder`; at most `max_mb` MB and `keep_days` days.
 
-    A full or read-only disk never fails a request: `dropped` counts what could not be written.
+    Of several workers each may be a quarter above it, in the part that it writes.
     """
 
     def __init__(self, folder: str | Path, name: str, max_mb: float, keep_days: float) -> None:
-        self.folder, self.name, self.dropped = Path(folder), name, 0
+        self.folder, self.name = Path(folder), name
         self.part_bytes, self.keep_seconds = int(max_mb * 1e6 / PARTS), keep_days * 86400
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._open()
+        self.descriptor, self.size = -1, 0  # opened for the first record: who only imports has none
 
-    def write(self, record: dict[str, Any]) -> None:
-        stamped = {"time": round(time.time(), 3), **record}
-        line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
+    def write(self, record: dict[str, Any]) -> bool:
+        """Append a record; False where that cannot be: a full disk, or a number that is none.
+
+        Never raises: what is recorded has been answered.
+        """
         try:
-            if self.size + len(line) > self.part_bytes:
-                os.close(self.descriptor)
+            stamped = {"time": round(time.time(), 3), **record}
+            line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
+            if not self._is_open() or self.size + len(line) > self.part_bytes:
                 self._open()
-            self.size += os.write(self.descriptor, line)
-        except OSError:
-            self.dropped += 1
+            written = os.write(self.descriptor, line)
+            if written < len(line):  # the next line must not be glued to half of this one
+                os.ftruncate(self.descriptor, self.size)
+                return False
+        except (OSError, ValueError, TypeError, RecursionError):
+            return False
+        self.size += written
+        return True
+
+    def _is_open(self) -> bool:
+        """Is there a part, and did no other worker drop it to make room?"""
+        return self.descriptor >= 0 and os.fstat(self.descriptor).st_nlink > 0
 
     def _open(self) -> None:
         """A new part, named by time so that order survives restarts; old and surplus parts go."""
-        parts = sorted(self.folder.glob(f"{self.name}-*.jsonl"))
-        expired = [part for part in parts if time.time() - part.stat().st_mtime > self.keep_seconds]
-        for part in {*expired, *parts[: max(0, len(parts) - PARTS + 1)]}:
+        sizes: dict[Path, int] = {}
+        for part in sorted(self.folder.glob(f"{self.name}-*.jsonl")):
+            with contextlib.suppress(FileNotFoundError):  # another worker was first
+                status = part.stat()
+                sizes[part] = status.st_size
+                if time.time() - status.st_mtime > self.keep_seconds:
+                    part.unlink()
+                    del sizes[part]
+        for part in list(sizes):
+            if sum(sizes.values()) <= (PARTS - 1) * self.part_bytes:
+                break
             part.unlink(missing_ok=True)
+            del sizes[part]
         path = self.folder / f"{self.name}-{time.time_ns()}-{os.getpid()}.jsonl"
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self.size = 0
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        if self.descriptor >= 0:  # only now: a number that is closed may soon be a client's socket
+            os.close(self.descriptor)
+        self.descriptor, self.size = descriptor, 0
+
+
+def follow(
+    folder: str | Path, name: str, offsets: Mapping[str, int]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Whole records, oldest part first: file name of the part, offset behind the record, record.
+
+    offsets: how far parts, by file name, were read before, in bytes; others from their beginning.
+    A last line without its end is not read yet; a torn one before it is skipped.
+    """
+    for part in sorted(Path(folder).glob(f"{name}-*.jsonl")):
+        end = offsets.get(part.name, 0)
+        with contextlib.suppress(FileNotFoundError), part.open("rb") as file:  # it was dropped
+            file.seek(end)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                end += len(line)
+                if (record := _parsed(line)) is not None:
+                    yield part.name, end, record
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def read(folder: str | Path, name: str) -> Iterator[dict[str, Any]]:
     """All whole records of all parts, oldest first; a torn line is skipped."""
-    for part in sorted(Path(folder).glob(f"{name}-*.jsonl")):
-        for line in part.read_bytes().split(b"\n"):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record
+    for _, _, record in follow(folder, name, {}):
+        yield record
 
 
 def shortened(text: str, size: int) -> str:

@@ -1,5 +1,6 @@
 """Fixtures that several tests share: an objectives file, a folder with results, a repository."""
 
+import shutil
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 import yaml
 from copied import app, reproduced, server  # noqa: F401
 from isolated import blueprint
+from stores import migrated, store  # noqa: F401
 
 from shared import params
 
 ROOT = Path(__file__).parent.parent
 # Files whose tests use one copied-out folder, in which a pipeline has run for minutes.
-SHARED = ("test_copy_out.py", "test_kills.py", "test_abuse.py", "test_gate.py")
+SHARED = ("test_copy_out.py", "test_kills.py", "test_abuse.py", "test_gate.py", "test_live.py")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,6 +44,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return str(path.parent if path.name in SHARED else path)
 
     return ByFolder(config, log)
+
+
+@pytest.fixture(scope="session")
+def tools() -> None:
+    """Prometheus and Alertmanager, installed as users do it."""
+    if not all(shutil.which(tool) for tool in ("promtool", "amtool", "prometheus-alertmanager")):
+        subprocess.run(["make", "tools"], cwd=ROOT, check=True)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_every_local_module_a_stage_imports_is_its_dependency(blueprint: Path) -
             )
 
 
-SECTIONS = ["Use your own ", "Take it away", "Architecture", "Data card"]
+SECTIONS = ["Use your own ", "Take it away", "In production", "Architecture", "Data card"]
 MORE_SECTIONS = {"rl": "When not to use RL"}
 ROUTES = {"cv": "/classify", "timeseries": "/forecast", "rl": "/act", "genai": "/extract"}
 MORE_ROUTES = {"rl": ["/simulate"]}  # a policy is judged by episodes
@@ -217,7 +217,7 @@ def commands(readme: Path) -> list[str]:
 )
 def test_what_a_readme_tells_to_type_exists(readme: Path) -> None:
     targets = set(
-        re.findall(r"^([a-z]+(?: [a-z]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        re.findall(r"^([a-z-]+(?: [a-z-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     )
     targets = {name for line in targets for name in line.split()}
     told = commands(readme)
@@ -225,7 +225,7 @@ def test_what_a_readme_tells_to_type_exists(readme: Path) -> None:
     for command in told:
         words = command.split()
         if words[:1] == ["make"]:
-            assert set(re.findall(r"make ([a-z]+)", command)) <= targets, command
+            assert set(re.findall(r"make ([a-z-]+)", command)) <= targets, command
         if words[:1] == ["python"] and words[1] != "-m":
             assert (readme.parent / words[1]).exists(), command
         if words[:3] == ["dvc", "exp", "run"]:

@@ -93,3 +93,23 @@ def test_a_stage_waits_for_a_process_that_still_runs_it(
     assert second.stdout.readline() == "in\n", "a killed process holds nothing"
     second.communicate("\n")
     first.communicate()
+
+
+def test_the_environment_comes_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Service(params.Params):
+        log_folder: str
+        log_inputs: bool
+        threads: int
+
+    path = tmp_path / "params.yaml"
+    path.write_text("service: {log_folder: logs, log_inputs: false, threads: 2}\n")
+    monkeypatch.setenv("SERVICE_LOG_FOLDER", "/var/log/app")
+    monkeypatch.setenv("SERVICE_LOG_INPUTS", "true")
+    found = params.read("service", Service, path, prefix="SERVICE_")
+    assert found == Service(log_folder="/var/log/app", log_inputs=True, threads=2)
+    assert params.read("service", Service, path).log_folder == "logs"
+    monkeypatch.setenv("SERVICE_THREADS", "many")
+    with pytest.raises(SystemExit, match=r"service\.threads: .*integer.*given: 'many'"):
+        params.read("service", Service, path, prefix="SERVICE_")

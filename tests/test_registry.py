@@ -1,6 +1,12 @@
 from pathlib import Path
 
-from shared import objectives, params, registry
+import pytest
+
+from shared import objectives, params, provenance, registry, tracking
+from shared.comparing import Comparison
+
+BETTER = Comparison(0.05, 0.01, 0.09, True)
+UNSURE = Comparison(0.05, -0.01, 0.11, False)
 
 
 def train_again(folder: Path, auc: float) -> str | None:
@@ -12,26 +18,73 @@ def train_again(folder: Path, auc: float) -> str | None:
     return registry.register()
 
 
-def test_only_a_better_challenger_becomes_champion_and_rollback_restores(folder: Path) -> None:
+def test_only_a_better_challenger_becomes_champion_and_rollback_restores(store: Path) -> None:
     loaded = objectives.load()
     assert registry.promote(loaded) == (False, "demo has no challenger: run dvc repro")
     assert registry.rollback("demo")[0] is False
-    assert train_again(folder, 0.95) == "1"
+    assert train_again(store, 0.95) == "1"
     assert registry.register() == "1", "the same model is not registered twice"
     assert registry.promote(loaded) == (True, "version 1 is champion")
     assert "already is the champion" in registry.promote(loaded)[1]
-    train_again(folder, 0.93)
+    train_again(store, 0.93)
     done, reason = registry.promote(loaded)
     assert not done and "0.93 does not beat the champion's 0.95" in reason
-    train_again(folder, 0.97)
+    train_again(store, 0.97)
     assert registry.promote(loaded) == (True, "version 3 is champion")
     assert registry.rollback("demo") == (True, "version 1 is champion again")
 
 
-def test_another_test_set_is_refused(folder: Path) -> None:
-    train_again(folder, 0.95)
+def test_another_test_set_is_refused(store: Path) -> None:
+    train_again(store, 0.95)
     registry.promote(objectives.load())
-    params.write_json(folder / "metrics.json", {"test": {"auc": 0.99}})
-    (folder / "dvc.lock").write_text("stages: {prepare: {outs: [other]}}\n")
+    params.write_json(store / "metrics.json", {"test": {"auc": 0.99}})
+    (store / "dvc.lock").write_text("stages: {prepare: {outs: [other]}}\n")
     registry.register()
     assert "test set is not the champion's" in registry.promote(objectives.load())[1]
+
+
+def test_live_evidence_promotes_on_another_test_set_and_is_kept(store: Path) -> None:
+    """The gate's number may be lower there: the test set is another one."""
+    loaded = objectives.load()
+    assert registry.promote_live(loaded, BETTER)[0] is False, "there is no challenger"
+    train_again(store, 0.95)
+    assert registry.promote_live(loaded, BETTER) == (True, "version 1 is champion")
+    params.write_json(store / "metrics.json", {"test": {"auc": 0.92}})
+    (store / "dvc.lock").write_text("stages: {prepare: {outs: [other]}}\n")
+    (store / "export/model.onnx").write_bytes(b"other")
+    registry.register()
+    model = provenance.collect()["model_version"]
+    assert "test set is not the champion's" in registry.promote(loaded)[1]
+    done, reason = registry.promote_live(loaded, UNSURE)
+    assert not done and "0.05 less, 95 % interval -0.01 to 0.11" in reason
+    assert registry.promote_live(loaded, BETTER, "of another run")[0] is False
+    assert registry.promote_live(loaded, BETTER, model) == (True, "version 2 is champion")
+    assert registry.promote_live(loaded, BETTER, model)[0], "a retraining that goes on"
+    tags = tracking.client().get_model_version_by_alias("demo", "champion").tags
+    assert tags["live.gain"] == "0.05" and tags["live.low"] == "0.01"
+    assert (
+        registry.withdraw("demo", "of another run") == "of another run is not the champion of demo"
+    )
+    assert registry.withdraw("demo", model) == "version 1 is champion again"
+
+
+def test_no_evidence_makes_up_for_a_missed_target(store: Path) -> None:
+    train_again(store, 0.85)
+    done, reason = registry.promote_live(objectives.load(), BETTER)
+    assert not done and "test.auc target >= 0.9, measured 0.85" in reason
+
+
+def test_a_local_store_is_the_blueprints_from_wherever_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given in ("", "sqlite:///mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        if not given:
+            monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        assert registry.store_of(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+        assert registry.store_of(tmp_path / "elsewhere") == f"sqlite:///{tmp_path}/mlflow.db"
+        assert not registry.is_there(tmp_path)
+    (tmp_path / "mlflow.db").touch()
+    assert registry.is_there(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert registry.store_of(tmp_path) == "http://127.0.0.1:5000" and registry.is_there(tmp_path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +11,13 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from prometheus_client import REGISTRY
 from pydantic import BaseModel, ConfigDict
 
-from shared import bodies, guards, requestlog, serving
+from shared import bodies, guards, params, requestlog, serving
+from shared.models import Models
 
-CHAIN = {"model_version": "abc", "bento": "demo:1"}
+CHAIN = {"name": "demo", "model_version": "abc", "bento": "demo:1"}
 
 
 class Question(BaseModel):
@@ -41,14 +44,17 @@ def config(tmp_path: Path) -> serving.ServiceParams:
 
 
 @pytest.fixture
-def app(config: serving.ServiceParams) -> FastAPI:
-    made = serving.application("demo", config, CHAIN, truth=Literal["yes", "no"])
+def app(config: serving.ServiceParams, tmp_path: Path) -> FastAPI:
+    params.write_json(tmp_path / "provenance.json", CHAIN)
+    models: Models[Path] = Models(tmp_path, Path, lambda model: {}, lambda model: None)
+    made = serving.application("demo", config, models, truth=Literal["yes", "no"])
 
     @made.post("/ask", openapi_extra=bodies.body(Question, "image", ("image/png",)))
     async def ask(request: Request) -> JSONResponse:
         question = await bodies.read(request, Question, "image")
         size = await serving.in_pool(len, question.image)
-        return serving.answer(request, CHAIN, {"size": size, "number": question.number})
+        serving.keep(request, models.now, made.state.record | {"size": size})
+        return serving.answer(request, models.now, {"size": size, "number": question.number})
 
     @made.post("/fail")
     async def fail(request: Request) -> JSONResponse:
@@ -57,15 +63,16 @@ def app(config: serving.ServiceParams) -> FastAPI:
     @made.post("/wait")
     async def wait(request: Request) -> JSONResponse:
         await made.state.gate.wait()
-        return serving.answer(request, CHAIN, {})
+        return serving.answer(request, models.now, {})
 
+    made.state.record = {}
     return made
 
 
 def call(
     app: FastAPI, config: serving.ServiceParams, method: str, path: str, **given: Any
 ) -> httpx.Response:
-    guarded = guards.Guard(app, **serving.guard(config, {"multipart/form-data", "image/png"}))
+    guarded = guards.Guard(app, **serving.guard(app, config, {"multipart/form-data", "image/png"}))
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(
@@ -166,7 +173,7 @@ def test_the_token_covers_every_route_but_health(
 def test_a_websocket_is_closed_before_it_opens_and_logged(
     app: FastAPI, config: serving.ServiceParams, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guarded, sent = guards.Guard(app, **serving.guard(config, set())), []
+    guarded, sent = guards.Guard(app, **serving.guard(app, config, set())), []
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
@@ -218,7 +225,7 @@ def test_injection_stays_in_one_log_line(
 def test_more_than_the_limit_at_once_gets_429_with_retry_after(
     app: FastAPI, config: serving.ServiceParams
 ) -> None:
-    guarded = guards.Guard(app, **serving.guard(config, set()))
+    guarded = guards.Guard(app, **serving.guard(app, config, set()))
 
     async def rush() -> list[httpx.Response]:
         app.state.gate = asyncio.Event()
@@ -241,7 +248,7 @@ def test_more_than_the_limit_at_once_gets_429_with_retry_after(
 
 
 def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.ServiceParams) -> None:
-    given = serving.guard(config, set()) | {"body_timeout_s": 0.01}
+    given = serving.guard(app, config, set()) | {"body_timeout_s": 0.01}
     sent: list[Any] = []
 
     async def never() -> Any:
@@ -260,39 +267,73 @@ def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.Servic
     assert sent[0]["status"] == 408
 
 
-def test_an_open_door_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    monkeypatch.delenv("SERVICE_TOKEN", raising=False)
-    with socket.create_server(("127.0.0.1", 0)):
-        serving.refuse_open_door()
-    with socket.create_server(("0.0.0.0", 0)):
-        with pytest.raises(RuntimeError, match="without a token"):
-            serving.refuse_open_door()
-        monkeypatch.setenv("SERVICE_TOKEN", "x")
-        serving.refuse_open_door()
+def kept(config: serving.ServiceParams) -> list[dict[str, Any]]:
+    return list(requestlog.read(config.log_folder, "requests"))
 
 
-def test_memory_is_frozen_at_start_and_the_settings_are_bentomls(
-    app: FastAPI, config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
+def test_what_is_kept_says_which_model_answered_which_request_and_how_long_it_took(
+    app: FastAPI, config: serving.ServiceParams
 ) -> None:
-    import gc
+    app.state.record = {"model": "a method", "price": 1.5}
+    found = call(app, config, "POST", "/ask", json={"image": "abc"}).json()
+    (record,) = kept(config)
+    assert record["schema"] == 1 and record["model"] == "abc", "ours win over the blueprint's"
+    assert record["id"] == found["request_id"] and record["price"] == 1.5 and record["size"] == 3
+    assert 0 < record["ms"] < 5000 and record["time"] > 1e9
 
-    monkeypatch.setenv("SERVICE_OPEN", "1")
 
-    async def live() -> None:
-        async with app.router.lifespan_context(app):
-            while gc.isenabled():  # the collector's task runs at the next turn of the loop
-                await anyio.lowlevel.checkpoint()
-            assert gc.get_freeze_count() > 0
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1: {2, 3}}])
+def test_what_cannot_be_kept_is_counted_and_fails_no_request(
+    app: FastAPI, config: serving.ServiceParams, value: Any
+) -> None:
+    before = sample("service_log_dropped_total")
+    app.state.record = {"value": value}
+    assert call(app, config, "POST", "/ask", json={}).status_code == 200
+    assert kept(config) == [] and sample("service_log_dropped_total") == before + 1
 
-    try:
-        asyncio.run(live())
-    finally:
-        gc.enable()
-        gc.unfreeze()
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_feedback_that_cannot_be_stored_is_not_accepted(
+    app: FastAPI, config: serving.ServiceParams
+) -> None:
+    given = {"request_id": call(app, config, "POST", "/ask", json={}).json()["request_id"]}
+    Path(config.log_folder, "feedback").touch()
+    app.state.feedback.folder = Path(config.log_folder, "feedback")  # a file: no log can be made
+    found = call(app, config, "POST", "/feedback", json=given | {"truth": "yes"})
+    assert found.status_code == 503 and found.json()["field"] == "truth"
+
+
+def test_the_settings_are_bentomls(
+    config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert serving.settings(config)["traffic"] == {"timeout": 5.0}
     monkeypatch.chdir(Path(__file__).parent.parent / "blueprints/cv")
     assert serving.image().python_version == "3.11"
-    monkeypatch.setenv("SERVICE_SECRET", "s")
-    assert serving.feedback_secret(Path("none")) == b"s"
+
+
+def test_no_answer_is_taken_for_another_type_and_none_to_a_post_is_kept_on_the_way(
+    app: FastAPI, config: serving.ServiceParams
+) -> None:
+    for path in ("/livez", "/info", "/metrics", "/none"):
+        found = call(app, config, "GET", path).headers
+        assert found["x-content-type-options"] == "nosniff" and "cache-control" not in found
+    for given in ({"json": {}}, {"content": b"x"}):
+        found = call(app, config, "POST", "/ask", **given).headers
+        assert found["cache-control"] == "no-store"
+        assert found["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_of_metrics_names_only_routes_of_the_service(
+    app: FastAPI, config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)  # BentoML sets it in this process
+    for i in range(50):
+        call(app, config, "GET", f"/{i}")
+    call(app, config, "POST", "/ask", json={})
+    page = call(app, config, "GET", "/metrics").text
+    paths = set(re.findall(r'service_request_seconds_count\{path="([^"]*)"', page))
+    assert {"/ask", "/fail", "/wait", "/info", "/feedback", "other"} <= paths
+    assert not {f"/{i}" for i in range(50)} & paths and "/metrics" not in paths

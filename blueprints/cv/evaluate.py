@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import figures
+import monitor
 import numpy as np
 import pandas as pd
 import scoring
@@ -157,6 +158,7 @@ def main() -> None:
     sure = probabilities[~test, index]
     threshold = scoring.highest_threshold(sure, truth[~test] == index, config.min_recall)
     operating = {"temperature": temperature, "threshold": threshold}
+    operating |= {"predictions": monitor.profile(sure)}
     params.write_json("reports/operating.json", operating)
     lite = meta["architecture"] == "efficientnet_lite0"
     backbone = meta["architecture"] if lite else "squeezenet1_1"

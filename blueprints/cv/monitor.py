@@ -1,4 +1,8 @@
-"""What drift, quality and performance mean for images: live metrics by name, and their profile."""
+"""What drift, quality and performance mean for images, and the process that watches them.
+
+python monitor.py                        what the log has now -> live/report.html, live/values.json
+python monitor.py --every 60 --port 9464 for ever, with /metrics for Prometheus
+"""
 
 from typing import Any
 
@@ -6,11 +10,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from shared import drift
+from shared.drift import Estimate
+
+Rows = list[dict[str, Any]]
 # name -> what it is; computed from the request log and the feedback log
 LIVE_METRICS = {
     "live.input_drift": "largest population stability index of brightness and contrast "
-    "against the training profile",
-    "live.prediction_drift": "population stability index of the positive class's probability",
+    "against the training profile, beyond chance",
+    "live.prediction_drift": "the same of the positive class's probability, against the "
+    "validation images",
     "live.recall": "share of truly positive images decided positive, over those with feedback",
     "live.accuracy": "share of right decisions, over those with feedback",
 }
@@ -29,15 +38,57 @@ def features(image: np.ndarray) -> dict[str, float]:
     return {"brightness": float(mean), "contrast": float(spread)}
 
 
-def reference(train: pd.DataFrame, bins: int = 10) -> dict[str, Any]:
-    """The profile of the training images.
+def profile(values: np.ndarray, bins: int = 10) -> dict[str, Any]:
+    """The inner edges of the deciles of [n] values, the share of values in each bin, and n."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    inside = np.searchsorted(edges, values, side="right")
+    shares = np.bincount(inside, minlength=len(edges) + 1) / len(values)
+    return {"edges": edges.tolist(), "shares": shares.tolist(), "rows": len(values)}
 
-    Per feature the inner edges of its deciles, and the share of images in each bin.
-    """
-    profile = {}
-    for name in FEATURES:
-        edges = np.unique(np.quantile(train[name], np.linspace(0, 1, bins + 1)[1:-1]))
-        inside = np.searchsorted(edges, train[name], side="right")
-        shares = np.bincount(inside, minlength=len(edges) + 1) / len(train)
-        profile[name] = {"edges": edges.tolist(), "shares": shares.tolist()}
-    return {"live_metrics": LIVE_METRICS, "images": len(train), "profile": profile}
+
+def reference(train: pd.DataFrame) -> dict[str, Any]:
+    """The profile of the training images, one for each feature."""
+    found = {name: profile(train[name].to_numpy()) for name in FEATURES}
+    return {"live_metrics": LIVE_METRICS, "images": len(train), "profile": found}
+
+
+def measure(rows: Rows, usual: dict[str, Any], model: dict[str, Any]) -> dict[str, Estimate]:
+    """Metrics of a window of requests. usual: reports/reference.json; model: model.json."""
+    columns = {name: [row[name] for row in rows] for name in FEATURES}
+    sure = {"probability": [row["probability"] for row in rows]}
+    return {
+        "live.input_drift": drift.input_drift(columns, usual["profile"]),
+        "live.prediction_drift": drift.input_drift(sure, {"probability": model["predictions"]}),
+    }
+
+
+def judge(rows: Rows, model: dict[str, Any]) -> dict[str, Estimate]:
+    """Metrics of a window of requests whose truth has arrived."""
+    positive = [row for row in rows if row["truth"] == model["positive"]]
+    return {
+        "live.recall": drift.share(row["decision"] == row["truth"] for row in positive),
+        "live.accuracy": drift.share(row["decision"] == row["truth"] for row in rows),
+    }
+
+
+def doubt(row: dict[str, Any]) -> float:
+    """How much a person's label of this image would tell: 1 at the threshold, less beyond."""
+    return float(1 - abs(row["probability"] - row["threshold"]))
+
+
+def main() -> None:
+    from shared import monitoring  # the service imports this file too, and needs none of it
+
+    with monitoring.watch(__doc__) as watch:
+        for windows in watch.runs():
+            for window in windows:
+                usual, model = watch.files(window.model)
+                if window.labelled:
+                    watch.record(window, judge(window.rows, model))
+                else:
+                    watch.record(window, measure(window.rows, usual, model))
+            watch.queue(doubt)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,8 @@ from fastapi.responses import JSONResponse
 from predictor import BadInput, Predictor, decode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from shared import guards, params, provenance, serving
+from shared import guards, params, serving
+from shared.models import Models
 
 FOLDER = Path(__file__).parent
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp")
@@ -26,10 +27,27 @@ class ServiceParams(serving.ServiceParams):
     model: Literal["model_int8.onnx", "model_fp32.onnx"]
 
 
-CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml")
-PREDICTOR = Predictor(FOLDER / "export", CONFIG.model)
-CHAIN = provenance.packaged(FOLDER)
+CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml", prefix="SERVICE_")
 EXAMPLE = base64.b64encode((FOLDER / "export/example.png").read_bytes()).decode()
+
+
+def load(folder: Path) -> Predictor:
+    return Predictor(folder, CONFIG.model)
+
+
+def interface(predictor: Predictor) -> dict[str, Any]:
+    """What clients rely on."""
+    classes = {"classes": predictor.classes, "positive class": predictor.meta["positive"]}
+    return classes | {"heat map": predictor.has_heatmap}
+
+
+def example(predictor: Predictor) -> dict[str, Any]:
+    """What a model answers to the example, before it is served."""
+    picture = Picture(image=EXAMPLE, heatmap=predictor.has_heatmap)
+    return score(predictor, picture)[0]
+
+
+MODELS = Models(FOLDER, load, interface, example)
 SCHEMA = {"type": "string", "format": "byte", "example": EXAMPLE}
 
 
@@ -53,29 +71,30 @@ class Picture(BaseModel):
     heatmap: bool = Field(default=False, description="also a heat map, as rows of 0..1")
 
 
-app = serving.application("cell-inspection", CONFIG, CHAIN, truth=Literal[tuple(PREDICTOR.classes)])
+TRUTH = Literal[tuple(MODELS.now.predictor.classes)]
+app = serving.application("cell-inspection", CONFIG, MODELS, TRUTH)
 
 
 @app.post("/classify", openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
 async def classify(request: Request) -> JSONResponse:
     """Is this part defective? Label, probability, and the decision at the operating threshold."""
-    picture = await serving.read(request, Picture, "image")
-    if picture.heatmap and not PREDICTOR.has_heatmap:
+    picture, loaded = await serving.read(request, Picture, "image"), MODELS.now
+    if picture.heatmap and not loaded.predictor.has_heatmap:
         raise BadInput("heatmap", "this architecture has no exact heat map")
-    content, record = await serving.in_pool(score, picture)
-    app.state.log.write({"id": request.state.request_id, "model": CHAIN["model_version"], **record})
-    return serving.answer(request, CHAIN, content)
+    content, record = await serving.in_pool(score, loaded.predictor, picture)
+    serving.keep(request, loaded, record)
+    return serving.answer(request, loaded, content)
 
 
-def score(picture: Picture) -> tuple[dict[str, Any], dict[str, Any]]:
+def score(predictor: Predictor, picture: Picture) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is answered, and what the request log keeps of it."""
-    pixels = decode(picture.image, PREDICTOR.meta["max_megapixels"])
-    found = PREDICTOR.answer(pixels, picture.heatmap)
+    pixels = decode(picture.image, predictor.meta["max_megapixels"])
+    found = predictor.answer(pixels, picture.heatmap)
     content: dict[str, Any] = {
         "label": found.label,
         "probability": found.probability,
         "decision": found.decision,
-        "threshold": PREDICTOR.threshold,
+        "threshold": predictor.threshold,
         "probabilities": found.probabilities,
     }
     record = content | monitor.features(pixels)
@@ -89,9 +108,9 @@ def score(picture: Picture) -> tuple[dict[str, Any], dict[str, Any]]:
 @bentoml.service(name="cell-inspection", image=serving.image(), **serving.settings(CONFIG))
 @bentoml.asgi_app(app, path="/")
 class CellInspection:
-    """Mounts the app above; health checks, /metrics and the Swagger page are BentoML's."""
+    """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
 CellInspection.add_asgi_middleware(
-    guards.Guard, **serving.guard(CONFIG, {"multipart/form-data", *IMAGE_TYPES})
+    guards.Guard, **serving.guard(app, CONFIG, {"multipart/form-data", *IMAGE_TYPES})
 )

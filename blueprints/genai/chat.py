@@ -12,33 +12,53 @@ import requested
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from predictor import Piece, Predictor
+from pydantic import BaseModel
 from requested import Conversation
 from shapes import ending, head, told, usage
 from turns import Turns
 
-from shared import serving
+from shared import bodies, refusals, serving
 from shared.guards import BadInput
+from shared.models import Loaded, Models
 
 Json = dict[str, Any]
 
 
-def router(config: Any, predictor: Predictor, turns: Turns, chain: Json) -> APIRouter:
+class Fault(BaseModel):
+    """What is wrong, for whom to mend it, and with which field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Refusal(BaseModel):
+    """A refusal in OpenAI's shape; its clients print the message."""
+
+    error: Fault
+
+
+def router(config: Any, models: Models[Predictor], turns: Turns) -> APIRouter:
     """GET /v1/models and POST /v1/chat/completions."""
-    routes = APIRouter()
+    refused = bodies.RESPONSES | requested.RESPONSES
+    routes = APIRouter(
+        responses={code: about | {"model": Refusal} for code, about in refused.items()}
+    )
 
     @routes.get("/v1/models")
-    def models() -> Json:
+    def served() -> Json:
         """The one model that is served."""
-        one = {"id": chain["name"], "object": "model", "created": 0, "owned_by": "this service"}
+        name = models.now.chain["name"]
+        one = {"id": name, "object": "model", "created": 0, "owned_by": "this service"}
         return {"object": "list", "data": [one]}
 
-    about: Json = {"openapi_extra": serving.body(Conversation), "responses": requested.RESPONSES}
-
-    @routes.post("/v1/chat/completions", **about)
+    @routes.post("/v1/chat/completions", openapi_extra=serving.body(Conversation))
     async def complete(request: Request) -> Any:
         """The next turn of a conversation."""
-        asked = await serving.read(request, Conversation)
+        asked, loaded = await serving.read(request, Conversation), models.now
         requested.check(asked)
+        predictor = loaded.predictor
         tokens = prompt(asked, predictor, config)
         most = min(asked.max_completion_tokens or asked.max_tokens or 10**9, answer_limit(config))
         schema = schema_of(asked, predictor)
@@ -47,16 +67,16 @@ def router(config: Any, predictor: Predictor, turns: Turns, chain: Json) -> APIR
         )
         if asked.stream:
             first = await anext(pieces)
-            events = chunks(request, asked, chain, len(tokens), most, first, pieces)
+            events = chunks(request, asked, loaded, len(tokens), most, first, pieces)
             return StreamingResponse(events, media_type="text/event-stream")
         found = [piece async for piece in pieces]
         message = {"role": "assistant", "content": "".join(piece.text for piece in found)}
         message |= {"refusal": None}
         choice = {"index": 0, "message": message, "logprobs": told(asked, found)}
         choice |= {"finish_reason": ending(found, most)}
-        content = head(request, chain, "chat.completion")
+        content = head(request, loaded.chain, "chat.completion")
         content |= {"choices": [choice], "usage": usage(len(tokens), len(found))}
-        return serving.answer(request, chain, content | {"ai_generated": True})
+        return serving.answer(request, loaded, content | {"ai_generated": True})
 
     return routes
 
@@ -101,14 +121,14 @@ def schema_of(asked: Conversation, predictor: Predictor) -> Json | None:
 async def chunks(
     request: Request,
     asked: Conversation,
-    chain: Json,
+    loaded: Loaded[Predictor],
     read: int,
     most: int,
     first: Piece,
     rest: AsyncIterator[Piece],
 ) -> AsyncIterator[str]:
     """Server-sent events in OpenAI's shape, to the end mark."""
-    whole, found = head(request, chain, "chat.completion.chunk"), [first]
+    whole, found = head(request, loaded.chain, "chat.completion.chunk"), [first]
 
     def chunk(delta: Json, pieces: list[Piece], reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": told(asked, pieces)}
@@ -121,7 +141,8 @@ async def chunks(
             found.append(piece)
             yield chunk({"content": piece.text}, [piece])
     except BadInput as error:
-        yield f"data: {json.dumps({'error': {'message': str(error), 'code': error.status}})}\n\n"
+        problem = refusals.problem(request.url.path, error, request.state.request_id)
+        yield f"data: {json.dumps(problem)}\n\n"
         return
     yield chunk({}, [], ending(found, most))
     if asked.stream_options and asked.stream_options.include_usage:

@@ -15,6 +15,7 @@ ADAPTER = MODELS / "adapter"
 
 
 class TrainParams(params.Params):
+    adapter: str | None
     rank: PositiveInt
     alpha: PositiveFloat
     lora_dropout: float = Field(ge=0, lt=1)
@@ -46,10 +47,12 @@ def has_bf16() -> bool:
 
 
 def with_adapter(base: Any, config: TrainParams) -> Any:
-    """The base model with a fresh adapter, which alone will learn; it begins as no change."""
+    """The base model with an adapter, which alone will learn; a fresh one begins as no change."""
     torch.manual_seed(config.seed)
     head = base.get_output_embeddings()  # of a slice, it would copy its weights for each row
     head.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
+    if config.adapter:
+        return peft.PeftModel.from_pretrained(base, config.adapter, is_trainable=True)
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,

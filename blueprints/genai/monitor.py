@@ -1,61 +1,37 @@
-"""What drift, quality and performance mean for records from texts: live metrics, their profile."""
+"""What drift, quality and performance mean for records from texts, and the process that watches.
 
-import unicodedata
+python monitor.py                        what the log has now -> live/report.html, live/values.json
+python monitor.py --every 60 --port 9464 for ever, with /metrics for Prometheus
+
+What the log keeps for it says traces.py; corrected records lie in the feedback log as they came.
+"""
+
+import math
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from records import Json, fields, value
-from schemas import resolve, types
+from records import Json, fields
+from schemas import nullable
+from traces import FEATURES, kinds, tag
+from traces import kept as kept  # for the service, which imports this file
 
+from shared import drift, requestids
+from shared.drift import Estimate
+
+Rows = list[Json]
 # name -> what it is; computed from the request log and the corrections that arrive later
 LIVE_METRICS = {
     "live.exact_match": "mean share of fields that a correction left as they were",
     "live.correction_share": "share of records with feedback in which a field was corrected",
     "live.refusal_share": "share of fields answered with null, where null is allowed",
-    "live.input_drift": "largest population stability index of the features below, as served",
-    "live.field_drift": "largest distance of a field's answers from those of the training records",
+    "live.input_drift": "largest population stability index of length, characters per token and "
+    "share of odd characters against the training profile, beyond chance",
+    "live.field_drift": "the same of the kinds of a field's answers, against the training records",
     "live.cut_share": "share of texts that were longer than the model may read",
 }
-COMMON = ".,;:()'\"-/%$&?!"
-FEATURES = ("tokens", "characters_per_token", "odd_share")
-
-
-def features(text: str, tokens: list[int]) -> dict[str, float]:
-    """What is kept of a text instead of it: length, how well the tokenizer knows its words, and
-    the share of characters that are neither letters of any script, digits, space nor common
-    punctuation."""
-    odd = sum(not (c.isalnum() or c.isspace() or c in COMMON or _mark(c)) for c in text)
-    size = max(len(text), 1)
-    per_token = size / max(len(tokens), 1)
-    return {"tokens": len(tokens), "characters_per_token": per_token, "odd_share": odd / size}
-
-
-def _mark(character: str) -> bool:
-    """A part of a letter, such as the vowels of Hindi or an accent of its own."""
-    return unicodedata.category(character).startswith("M")
-
-
-def kinds(record: Any, schema: Json) -> dict[str, list[str]]:
-    """Field -> what its answer is among: `null`, the values of a list or a choice, or `given`.
-
-    Numbers and free text are not kept, so that the request log has nothing personal.
-    """
-    found = {}
-    for name, part in fields(schema).items():
-        choices = part.get("enum") or resolve(part.get("items", {}), schema).get("enum") or []
-        if types(part) - {"null"} == {"boolean"}:
-            choices = [True, False]
-        found[name] = _kind(value(record, name), choices)
-    return found
-
-
-def _kind(found: Any, choices: list[Any]) -> list[str]:
-    if found is None:
-        return ["null"]
-    items = found if isinstance(found, list) and choices else [found]
-    return sorted({str(item)[:60] if item in choices else "given" for item in items})
 
 
 def answer_mix(outputs: list[Json], schema: Json) -> dict[str, dict[str, float]]:
@@ -81,6 +57,77 @@ def reference(
         edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
         inside = np.searchsorted(edges, values, side="right")
         shares = np.bincount(inside, minlength=len(edges) + 1) / len(values)
-        profile[name] = {"edges": edges.tolist(), "shares": shares.tolist()}
-    answers = answer_mix(outputs, schema)
-    return {"live_metrics": LIVE_METRICS, "profile": profile, "answers": answers}
+        profile[name] = {"edges": edges.tolist(), "shares": shares.tolist(), "rows": len(values)}
+    found = {"profile": profile, "answers": answer_mix(outputs, schema), "examples": len(outputs)}
+    return {"live_metrics": LIVE_METRICS, **found}
+
+
+def distinct(rows: Rows) -> Rows:
+    """The last row of each text: as far as chance goes, one that came again says nothing new."""
+    names = (*FEATURES, "confidence")
+    return list({tuple(row[name] for name in names): row for row in rows}.values())
+
+
+def measure(rows: Rows, usual: Json, model: Json) -> dict[str, Estimate]:
+    """Metrics of a window of requests. usual: reports/reference.json; model: model.json."""
+    rows = distinct(rows)
+    columns = {name: [row[name] for row in rows] for name in FEATURES}
+    empty = [name for name, part in fields(model["schema"]).items() if nullable(part)]
+    return {
+        "live.input_drift": drift.input_drift(columns, usual["profile"]),
+        "live.field_drift": field_drift([row["answers"] for row in rows], usual),
+        "live.refusal_share": drift.share(
+            row["answers"][name] == ["null"] for row in rows for name in empty
+        ),
+        "live.cut_share": drift.share(row["cut"] for row in rows),
+    }
+
+
+def field_drift(answers: list[dict[str, list[str]]], usual: Json) -> Estimate:
+    """The largest population stability index of the kinds of a field's answers, beyond chance."""
+    found = []
+    for name, shares in usual["answers"].items():
+        counts = Counter(kind for row in answers for kind in row[name])
+        found.append(drift.mix_drift(counts, shares, usual["examples"]))
+    return Estimate(max(found, default=math.nan))
+
+
+def judge(rows: Rows, secret: bytes) -> dict[str, Estimate]:
+    """Metrics of a window of requests whose corrected record, the `truth`, has arrived.
+
+    secret: what the service signs ids with; what was answered under another cannot be judged.
+    """
+    ours = [row for row in rows if "tags" in row and requestids.is_ours(row["id"], secret)]
+    if not ours:
+        print("monitor: SERVICE_SECRET or the logs are not this service's", file=sys.stderr)
+    kept = [
+        [found == tag(row["truth"], name, row["id"], secret) for name, found in row["tags"].items()]
+        for row in distinct(ours)
+    ]
+    return {
+        "live.exact_match": drift.mean(float(np.mean(record)) for record in kept),
+        "live.correction_share": drift.share(not all(record) for record in kept),
+    }
+
+
+def doubt(row: Json) -> float:
+    """How much a person's correction would tell: 1 where the model did not believe its record."""
+    return 1 - (row["confidence"] or 0.0)
+
+
+def main() -> None:
+    from shared import monitoring  # the service imports this file too, and needs none of it
+
+    with monitoring.watch(__doc__) as watch:
+        secret = requestids.signing_secret(watch.logs)
+        for windows in watch.runs():
+            for window in windows:
+                if window.labelled:
+                    watch.record(window, judge(window.rows, secret))
+                else:
+                    watch.record(window, measure(window.rows, *watch.files(window.model)))
+            watch.queue(doubt)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import monitor
 import numpy as np
 import onnxruntime_genai as og
 import prompts
 import records
+import traces
 from prompts import Frame
 
 from shared.guards import BadInput
@@ -70,7 +70,7 @@ class Predictor:
         text = prompts.clean(text, self.frame.special)
         most, where = self.meta["max_text_tokens"], self.meta["truncate"]
         tokens, inner = prompts.tokens(self.encode, self.frame, text, most, where)
-        return Prompt(tokens, len(inner) > most, monitor.features(text, inner))
+        return Prompt(tokens, len(inner) > most, traces.features(text, inner))
 
     def chat(self, messages: list[dict[str, str]]) -> Ids:
         """A conversation in the model's own template; what looks like a command in it is split."""

@@ -10,6 +10,7 @@ import base
 import monitor
 import numpy as np
 import pandas as pd
+import traces
 from prompts import Frame, clean, frame, tokens
 from pydantic import Field, PositiveInt
 from records import Json, fields, value, write
@@ -94,7 +95,7 @@ def encode(row: Json, parts: Frame, tokenizer: Any, schema: Json, config: Prepar
         "prompt": prompt,
         "answer": answer,
         "cut": len(inner) > config.max_text_tokens,
-        **monitor.features(text, inner),
+        **traces.features(text, inner),
     }
 
 

@@ -21,8 +21,9 @@ from pydantic import PositiveFloat, PositiveInt
 from requested import Document
 from turns import Turns
 
-from shared import guards, params, provenance, serving
+from shared import guards, params, requestids, serving
 from shared.guards import BadInput
+from shared.models import Loaded, Models
 
 FOLDER = Path(__file__).parent
 
@@ -38,63 +39,84 @@ class ServiceParams(serving.ServiceParams):
     upstream_model: str
 
 
-CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml")
-PREDICTOR = Predictor(FOLDER / "export", CONFIG.processor_threads)
-CHAIN = provenance.packaged(FOLDER)
+def load(folder: Path) -> Predictor:
+    return Predictor(folder, CONFIG.processor_threads)
+
+
+def interface(predictor: Predictor) -> dict[str, Any]:
+    """What clients rely on."""
+    return {"schema": predictor.schema}
+
+
+def example(predictor: Predictor) -> list[Piece]:
+    """The beginning of a model's answer to the example, before it is served."""
+    tokens = predictor.prompt(requested.EXAMPLE).tokens
+    pieces = list(predictor.generate(tokens, predictor.schema, 16))
+    if not any(piece.text for piece in pieces):
+        raise ValueError("the model says nothing")
+    return pieces
+
+
+CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml", prefix="SERVICE_")
+MODELS = Models(FOLDER, load, interface, example)
+SECRET = requestids.signing_secret(Path(CONFIG.log_folder))
 TURNS = Turns(CONFIG.threads, CONFIG.wait_s, CONFIG.generation_s)
 
-app = serving.application("incident-records", CONFIG, CHAIN, truth=dict[str, Any])
+app = serving.application("incident-records", CONFIG, MODELS, truth=dict[str, Any])
 Record = dict[str, Any]
 
 
 @app.post("/extract", openapi_extra=serving.body(Document), responses=requested.RESPONSES)
 async def extract(request: Request) -> Any:
     """The record in a text; the truth for /feedback is the corrected record."""
-    document = await serving.read(request, Document)
+    document, loaded = await serving.read(request, Document), MODELS.now
     text = requested.short_enough(document.text, CONFIG.max_characters, "text")
-    prompt = PREDICTOR.prompt(text)
-    pieces = TURNS.pieces(request, generation(text, prompt))
+    prompt = loaded.predictor.prompt(text)
+    pieces = TURNS.pieces(request, generation(loaded.predictor, text, prompt))
     if not document.stream:
         found = predictor.whole([piece async for piece in pieces])
-        return serving.answer(request, CHAIN, finish(request, text, prompt, found))
+        return serving.answer(request, loaded, finish(request, loaded, text, prompt, found))
     first = await anext(pieces)  # a refusal is still an answer with its own status
-    events = streamed(request, text, prompt, first, pieces)
+    events = streamed(request, loaded, text, prompt, first, pieces)
     return StreamingResponse(events, media_type="text/event-stream")
 
 
 def generation(
-    text: str, prompt: predictor.Prompt
+    model: Predictor, text: str, prompt: predictor.Prompt
 ) -> Callable[[Callable[[], bool]], Iterator[Piece]]:
     """How this text is answered: by the model here, or by the server that params.yaml names."""
-    most = PREDICTOR.longest_answer
+    most, schema = model.longest_answer, model.schema
     if CONFIG.upstream:
-        instruction = PREDICTOR.meta["instruction"]
         server = upstream.Server(CONFIG.upstream, CONFIG.upstream_model, CONFIG.generation_s)
-        return lambda stopped: server.generate(instruction, text, PREDICTOR.schema, most, stopped)
-    return lambda stopped: PREDICTOR.generate(prompt.tokens, PREDICTOR.schema, most, stopped)
+        instruction = model.meta["instruction"]
+        return lambda stopped: server.generate(instruction, text, schema, most, stopped)
+    return lambda stopped: model.generate(prompt.tokens, schema, most, stopped)
 
 
 def finish(
-    request: Request, text: str, prompt: predictor.Prompt, found: predictor.Answer
+    request: Request,
+    loaded: Loaded[Predictor],
+    text: str,
+    prompt: predictor.Prompt,
+    found: predictor.Answer,
 ) -> Record:
     """What is answered; the request log keeps what monitoring needs of it."""
     content = {"record": found.record, "confidence": found.confidence, "cut": prompt.cut}
-    record = {
-        "id": request.state.request_id,
-        "model": CHAIN["model_version"],
-        "confidence": found.confidence,
-        "cut": prompt.cut,
-        **prompt.features,
-        "answers": monitor.kinds(found.record, PREDICTOR.schema),
-    }
+    record = {"confidence": found.confidence, "cut": prompt.cut, **prompt.features}
+    record |= monitor.kept(found.record, loaded.predictor.schema, request.state.request_id, SECRET)
     if CONFIG.log_inputs:
         record |= {"text": text, "record": found.record}
-    app.state.log.write(record)
+    serving.keep(request, loaded, record)
     return content | {"ai_generated": True}
 
 
 async def streamed(
-    request: Request, text: str, prompt: predictor.Prompt, first: Piece, rest: AsyncIterator[Piece]
+    request: Request,
+    loaded: Loaded[Predictor],
+    text: str,
+    prompt: predictor.Prompt,
+    first: Piece,
+    rest: AsyncIterator[Piece],
 ) -> AsyncIterator[str]:
     """Server-sent events: `piece` for each piece of text, then `record` as without streaming."""
     found = [first]
@@ -103,8 +125,8 @@ async def streamed(
         async for piece in rest:
             found.append(piece)
             yield event("piece", piece.text)
-        content = finish(request, text, prompt, predictor.whole(found))
-        yield event("record", json.loads(bytes(serving.answer(request, CHAIN, content).body)))
+        content = finish(request, loaded, text, prompt, predictor.whole(found))
+        yield event("record", json.loads(bytes(serving.answer(request, loaded, content).body)))
     except BadInput as error:
         yield event("error", {"error": error.reason, "field": error.field})
 
@@ -113,13 +135,13 @@ def event(name: str, content: Any) -> str:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 
-app.include_router(chat.router(CONFIG, PREDICTOR, TURNS, CHAIN))
+app.include_router(chat.router(CONFIG, MODELS, TURNS))
 
 
 @bentoml.service(name="incident-records", image=serving.image(), **serving.settings(CONFIG))
 @bentoml.asgi_app(app, path="/")
 class IncidentRecords:
-    """Mounts the app above; health checks, /metrics and the Swagger page are BentoML's."""
+    """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-IncidentRecords.add_asgi_middleware(guards.Guard, **serving.guard(CONFIG, set()))
+IncidentRecords.add_asgi_middleware(guards.Guard, **serving.guard(app, CONFIG, set()))

@@ -99,7 +99,9 @@ def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArgumen
 def checkpoint_folder(config: TrainParams) -> Path:
     """The folder for what is learnt with these data, parameters and scripts; others go."""
     digest = hashlib.sha256(config.model_dump_json().encode())
-    for path in [PREPARED / "examples.parquet", *sorted(Path(__file__).parent.glob("*.py"))]:
+    start = sorted(Path(config.adapter).glob("*")) if config.adapter else []
+    scripts = sorted(Path(__file__).parent.glob("*.py"))
+    for path in [PREPARED / "examples.parquet", *start, *scripts]:
         digest.update(path.read_bytes())
     folder = CHECKPOINT / digest.hexdigest()[:16]
     if not folder.exists():

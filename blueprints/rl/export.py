@@ -13,6 +13,7 @@ import baselines
 import battery as physics
 import gymnasium
 import market
+import monitor
 import numpy as np
 import pandas as pd
 import playing
@@ -77,8 +78,11 @@ def write_onnx(model: BaseAlgorithm, path: Path) -> None:
         torch.distributions.Distribution.set_default_validate_args(__debug__)
 
 
-def describe(env: EnvParams, actions: Array) -> Json:
-    """model.json: everything that the predictor must know beside the graph."""
+def describe(env: EnvParams, actions: Array, observations: Array) -> Json:
+    """model.json: everything that the predictor and the monitor must know beside the graph.
+
+    actions, observations: of the test part.
+    """
     profile = params.read_json("reports/reference.json")["profile"]
     meta: Json = {"env": env.model_dump(), "columns": len(profile["low"])}
     meta["profile"] = {name: profile[name] for name in ("low", "high")}
@@ -86,11 +90,14 @@ def describe(env: EnvParams, actions: Array) -> Json:
     if actions.dtype.kind == "i":
         numbers = np.bincount(actions.ravel()) / actions.size
         meta["action_mix"] = {str(i): float(share) for i, share in enumerate(numbers)}
+        meta["action_rows"] = actions.size
     if env.id == "battery":
         table = pd.read_parquet(PREPARED / "market.parquet")
         battery = physics.build(env.model_dump(), 24 / meta["day"])
         rule = baselines.fixed_hours(table[table["split"] == "train"], battery)
         meta["fixed_hours"] = {f"{hour:g}": share for hour, share in rule.items() if share}
+    else:  # a policy sees other things than random play does
+        meta["numbers"] = monitor.shares(monitor.numbered(observations))
     return meta
 
 
@@ -114,7 +121,7 @@ def main() -> None:
     EXPORT.mkdir()
     write_onnx(model, EXPORT / "policy.onnx")
     observations, theirs, score = test_play(playing.deterministic(model), env)
-    params.write_json(EXPORT / "model.json", describe(env, theirs))
+    params.write_json(EXPORT / "model.json", describe(env, theirs, observations))
     predictor = Predictor(EXPORT)
     ours = predictor.act(observations).reshape(theirs.shape)
     _, _, again = test_play(predictor.act, env)

@@ -117,6 +117,16 @@ def write_market(config: PrepareParams, env: EnvParams, meta: dict[str, Any]) ->
     return meta
 
 
+def watched(meta: dict[str, Any], observations: Array) -> dict[str, Array]:
+    """What live records are compared with: prices of the training part, or random play."""
+    if "usual_price" not in meta:
+        return monitor.numbered(observations)
+    history = market.read("train")
+    weeks = np.lib.stride_tricks.sliding_window_view(history.prices, DAYS * meta["day"])
+    ends = np.concatenate(history.segments) - (DAYS * meta["day"] - 1)
+    return monitor.features(weeks[ends], meta["usual_price"])
+
+
 def main() -> None:
     config = params.stage("prepare", PrepareParams)
     env, meta = params.read("env", EnvParams), params.read_json(RAW / "meta.json")
@@ -131,7 +141,8 @@ def main() -> None:
         PREPARED / "scales.json", {name: values.tolist() for name, values in scale.items()}
     )
     params.write_json(PREPARED / "meta.json", meta)
-    params.write_json("reports/reference.json", monitor.reference(observations, rewards))
+    usual = monitor.reference(observations, rewards, watched(meta, observations))
+    params.write_json("reports/reference.json", usual)
     print(f"prepare: {env.id}, observations of {observations.shape[1]} numbers -> {PREPARED}")
 
 

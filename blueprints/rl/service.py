@@ -9,6 +9,7 @@ from typing import Any
 
 import backtest
 import bentoml
+import monitor
 import numpy as np
 import requested
 from fastapi import Request
@@ -17,8 +18,9 @@ from predictor import Predictor
 from pydantic import PositiveFloat, PositiveInt
 from requested import Episode
 
-from shared import guards, params, provenance, serving
+from shared import guards, params, serving
 from shared.guards import BadInput
+from shared.models import Models
 
 FOLDER = Path(__file__).parent
 
@@ -30,12 +32,26 @@ class ServiceParams(serving.ServiceParams):
     safe_action: int | float | list[float]
 
 
-CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml")
-PREDICTOR = Predictor(FOLDER / "export")
-CHAIN = provenance.packaged(FOLDER)
-QUESTION = requested.question(PREDICTOR.meta)
+def interface(predictor: Predictor) -> dict[str, Any]:
+    """What clients rely on."""
+    env, names = predictor.meta["env"], ["day", "timezone", "signals", "columns"]
+    env = {name: env.get(name) for name in ("id", "power_mw", "energy_mwh")}
+    return {"environment": env} | {name: predictor.meta.get(name) for name in names}
 
-app = serving.application("battery-dispatch", CONFIG, CHAIN, truth=float)
+
+def example(predictor: Predictor) -> dict[str, Any]:
+    """What a policy answers to the example, before it is served."""
+    given = QUESTION.model_config["json_schema_extra"]["example"]
+    content, _ = answer(predictor, QUESTION.model_validate(given))
+    if "policy" in content["guards"]:
+        raise ValueError("the network's action is none")
+    return content
+
+
+CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml", prefix="SERVICE_")
+MODELS = Models(FOLDER, Predictor, interface, example)
+QUESTION: Any = requested.question(MODELS.now.predictor.meta)
+app = serving.application("battery-dispatch", CONFIG, MODELS, truth=float)
 
 
 @app.post("/act", openapi_extra=serving.body(QUESTION))
@@ -44,18 +60,24 @@ async def act(request: Request) -> JSONResponse:
 
     The truth for /feedback is the price or reward that the step had in the end.
     """
-    question: Any = await serving.read(request, QUESTION)
-    content, record = trade(question) if PREDICTOR.trades else play(question)
-    app.state.log.write({"id": request.state.request_id, "model": CHAIN["model_version"], **record})
-    return serving.answer(request, CHAIN, content)
+    question, loaded = await serving.read(request, QUESTION), MODELS.now
+    content, record = answer(loaded.predictor, question)
+    serving.keep(request, loaded, record)
+    return serving.answer(request, loaded, content)
 
 
-def trade(question: requested.Situation) -> tuple[dict[str, Any], dict[str, Any]]:
+def answer(predictor: Predictor, question: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return trade(predictor, question) if predictor.trades else play(predictor, question)
+
+
+def trade(
+    predictor: Predictor, question: requested.Situation
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a battery is told, and what the request log keeps of it."""
     now = datetime.now(UTC)
-    moment = requested.moment(question, PREDICTOR.meta, now)
-    stale = is_stale(now - moment.time)
-    found = PREDICTOR.decide(moment, stale, CONFIG.unfamiliar_fallback)
+    moment = requested.moment(question, predictor.meta, now)
+    stale = is_stale(predictor, now - moment.time)
+    found = predictor.decide(moment, stale, CONFIG.unfamiliar_fallback)
     content = {
         "power_mw": found.power,
         "charge_after_mwh": found.charge,
@@ -65,48 +87,56 @@ def trade(question: requested.Situation) -> tuple[dict[str, Any], dict[str, Any]
     }
     price = None if np.isnan(moment.prices[-1]) else float(moment.prices[-1])
     record = content | {"share": found.share, "price": price, "charge": question.charge_mwh}
+    record |= {"seen": monitor.seen(moment.prices, predictor.meta["usual_price"])}
+    record |= {"signals": question.signals} if question.signals else {}
     if CONFIG.log_inputs:
         record |= {"prices": question.prices}
     return content, record
 
 
-def is_stale(age: timedelta) -> bool:
+def is_stale(predictor: Predictor, age: timedelta) -> bool:
     """Older than `max_age_steps`, or a step ahead of our clock."""
     if CONFIG.max_age_steps is None:
         return False
-    step = timedelta(days=1) / PREDICTOR.meta["day"]
+    step = timedelta(days=1) / predictor.meta["day"]
     return age > CONFIG.max_age_steps * step or age < -step
 
 
-def play(question: requested.Observation) -> tuple[dict[str, Any], dict[str, Any]]:
+def play(
+    predictor: Predictor, question: requested.Observation
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """An action for an environment without prices, and what the log keeps of it."""
-    given, wanted = question.observation, PREDICTOR.meta["columns"]
+    given, wanted = question.observation, predictor.meta["columns"]
     if len(given) != wanted:
         raise BadInput("observation", f"has {len(given)} numbers; {wanted} are needed")
-    played = PREDICTOR.play(requested.array(given), CONFIG.safe_action, CONFIG.unfamiliar_fallback)
+    played = predictor.play(requested.array(given), CONFIG.safe_action, CONFIG.unfamiliar_fallback)
     content = {"action": played.action, "source": played.source, "guards": played.guards}
-    return content, content | ({"observation": given} if CONFIG.log_inputs else {})
+    watched = {str(i): number for i, number in enumerate(given[: monitor.MOST])}
+    record = content | {"seen": watched} | ({"observation": given} if CONFIG.log_inputs else {})
+    return content, record
 
 
 @app.post("/simulate", openapi_extra=serving.body(Episode))
 async def simulate(request: Request) -> JSONResponse:
     """What the policy would have done with given prices: a row per step after the first week."""
-    asked = await serving.read(request, Episode)
-    prices, start = requested.episode(asked, PREDICTOR.meta, CONFIG.max_steps)
-    rows = await serving.in_pool(simulated, prices, start, asked.charge_mwh)
+    asked, loaded = await serving.read(request, Episode), MODELS.now
+    prices, start = requested.episode(asked, loaded.predictor.meta, CONFIG.max_steps)
+    rows = await serving.in_pool(simulated, loaded.predictor, prices, start, asked.charge_mwh)
     columns = dict(zip(backtest.COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     content = {"steps": len(rows), "profit": sum(columns["earned"]), **columns}
-    return serving.answer(request, CHAIN, content)
+    return serving.answer(request, loaded, content)
 
 
-def simulated(prices: np.ndarray, start: datetime, charge: float) -> list[backtest.Row]:
-    return list(backtest.run(PREDICTOR, prices, start, charge))
+def simulated(
+    predictor: Predictor, prices: np.ndarray, start: datetime, charge: float
+) -> list[backtest.Row]:
+    return list(backtest.run(predictor, prices, start, charge))
 
 
 @bentoml.service(name="battery-dispatch", image=serving.image(), **serving.settings(CONFIG))
 @bentoml.asgi_app(app, path="/")
 class BatteryDispatch:
-    """Mounts the app above; health checks, /metrics and the Swagger page are BentoML's."""
+    """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-BatteryDispatch.add_asgi_middleware(guards.Guard, **serving.guard(CONFIG, set()))
+BatteryDispatch.add_asgi_middleware(guards.Guard, **serving.guard(app, CONFIG, set()))

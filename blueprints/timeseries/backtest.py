@@ -11,12 +11,6 @@ Array = np.ndarray
 Folds = dict[int, dict[str, Array]]  # steps back -> candidate -> [series, horizon]
 
 
-def naive_error(values: Array, m: int) -> float:
-    """Mean error of the seasonal naive forecast inside a history: the unit of MASE and RMSSE."""
-    m = m if len(values) > m else 1
-    return float(np.abs(values[m:] - values[:-m]).mean())
-
-
 def scaled(series: list[Series], forecasts: Array, back: int, m: int, power: int) -> Array:
     """[series] mean of the scaled errors' `power`; NaN where nothing is to be compared.
 
@@ -29,7 +23,7 @@ def scaled(series: list[Series], forecasts: Array, back: int, m: int, power: int
             continue
         real = slice(begin, begin + forecasts.shape[1])
         counted = ~one.filled[real] & np.isfinite(forecasts[i])
-        unit = naive_error(one.values[:begin], m)
+        unit = features.naive_error(one.values[:begin], m)
         if counted.any() and unit > 0:
             miss = np.abs(one.values[real] - forecasts[i])[counted] / unit
             found[i] = (miss**power).mean() ** (1 / power)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import features
+import frequency
 import numpy as np
 import pandas as pd
 import store
@@ -108,21 +109,30 @@ def moments(series: list[Series], wanted: Array, folder: Path) -> Moments:
 
 
 def inputs(series: list[Series], known: Moments, meta: dict[str, Any]) -> tuple[Array, Array]:
-    """(features [n, horizon, columns], base [n, horizon]) of the steps after each moment."""
+    """(features [n, horizon, columns], base [n, horizon]) of the steps after each moment.
+
+    Covariates are known to the end of a series: beyond it the last ones stand in.
+    """
     steps = np.arange(1, meta["horizon"] + 1)
     at = known.length[:, None] + steps - 1
     last = np.array([len(one.values) for one in series])[known.series]
     inside = np.minimum(at, last[:, None] - 1)
     more = []
     if meta["calendar"]:
-        pairs = zip(known.series, inside, strict=True)
-        times = np.stack([series[i].times[row] for i, row in pairs])
+        whole = [calendar_of(one, meta) for one in series]
+        times = np.stack([whole[i][row] for i, row in zip(known.series, at, strict=True)])
         more += features.calendar(times, tuple(meta["calendar"]))
     if meta["covariates"]:
         pairs = zip(known.series, inside, strict=True)
         given = np.stack([series[i].covariates[row] for i, row in pairs])
         more += list(np.moveaxis(given, 2, 0))
     return features.rows(known.recent, known.observations, meta["season_length"], steps, more)
+
+
+def calendar_of(one: Series, meta: dict[str, Any]) -> Array:
+    """[t + horizon] datetime64: the steps of a series and as many after it as are forecast."""
+    later = frequency.next_steps(pd.Timestamp(one.times[-1]), meta["frequency"], meta["horizon"])
+    return np.concatenate([one.times, later.to_numpy("datetime64[ns]")])
 
 
 def targets(series: list[Series], known: Moments, horizon: int) -> tuple[Array, Array]:

@@ -30,12 +30,12 @@ class EvaluateParams(params.Params):
     seed: int
 
 
-def forecast(meta: dict[str, Any]) -> dict[str, Array]:
+def forecast(meta: dict[str, Any], models: Path = MODELS) -> dict[str, Array]:
     """Candidate -> [series, horizon] means from the end of training, `chosen` among them.
 
     Where the chosen candidate could not be fitted, last season stands in, as in the service.
     """
-    table = pd.read_parquet(MODELS / "forecasts.parquet").drop(columns=["series_id", "step"])
+    table = pd.read_parquet(models / "forecasts.parquet").drop(columns=["series_id", "step"])
     found = {name: table[name].to_numpy().reshape(-1, meta["horizon"]) for name in table}
     chosen = np.stack([found[name][i] for i, name in enumerate(meta["choices"])])
     return found | {"chosen": np.where(np.isfinite(chosen), chosen, found["seasonal_naive"])}

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import features
 import numpy as np
 import pandas as pd
 import store
@@ -28,6 +29,12 @@ Json = dict[str, Any]
 
 class ExportParams(params.Params):
     latency_series: PositiveInt
+
+
+def scales(series: list[Series], meta: Json) -> Json:
+    """Of each series the unit of scaled errors, so that live ones are measured as the test's."""
+    histories = [one.values[: one.length] for one in series]
+    return {"scales": [features.naive_error(past, meta["season_length"]) for past in histories]}
 
 
 def usual(states: dict[str, Array], meta: Json) -> Json:
@@ -54,8 +61,13 @@ def at_the_end_of_training(predictor: Predictor, series: list[Series]) -> tuple[
         }
         for i, one in enumerate(series)
     ]
-    covariates = np.stack([one.covariates[one.length :] for one in series])
-    return predictor.known(rows), covariates
+    covariates = [future(one, predictor.horizon) for one in series]
+    return predictor.known(rows), np.stack(covariates)
+
+
+def future(one: Series, horizon: int) -> Array:
+    """[horizon, covariates] after the end of training; beyond the data as `dataset.inputs`."""
+    return one.covariates[np.minimum(one.length + np.arange(horizon), len(one.values) - 1)]
 
 
 def check(predictor: Predictor, known: Known, covariates: Array | None) -> Json:
@@ -89,8 +101,8 @@ def latencies(predictor: Predictor, series: list[Series], meta: Json) -> Json:
     def forecast(one: Series) -> Any:
         values, last = one.values[: one.length], pd.Timestamp(one.times[one.length - 1])
         known = predictor.of_history(values, last)
-        future = one.covariates[None, one.length :] if meta["covariates"] else None
-        return predictor.forecast(known, meta["horizon"], levels, future)
+        given = future(one, meta["horizon"])[None] if meta["covariates"] else None
+        return predictor.forecast(known, meta["horizon"], levels, given)
 
     taken = exporting.latencies_ms({"history": forecast}, series)
     return {"latency_p50_ms": taken["history"]}
@@ -103,7 +115,7 @@ def main() -> None:
     shutil.rmtree(EXPORT, ignore_errors=True)
     EXPORT.mkdir()
     shutil.copyfile(MODELS / "states.safetensors", EXPORT / "states.safetensors")
-    params.write_json(EXPORT / "model.json", meta | usual(states, meta))
+    params.write_json(EXPORT / "model.json", meta | usual(states, meta) | scales(series, meta))
     if (MODELS / "global.txt").exists():
         booster = load_global(MODELS)
         to_onnx(booster, booster.num_feature(), EXPORT / "global.onnx")

@@ -48,6 +48,12 @@ def scale(recent: Array, season_length: int) -> Array:
     return np.maximum(mean, flat)  # a constant series has errors of some size, too
 
 
+def naive_error(values: Array, season_length: int) -> float:
+    """Mean error of the seasonal naive forecast inside a history: the unit of MASE and RMSSE."""
+    m = season_length if len(values) > season_length else 1
+    return float(np.abs(values[m:] - values[:-m]).mean())
+
+
 def calendar(times: Array, names: tuple[str, ...]) -> list[Array]:
     """The named positions of datetime64 `times` in year, week and day."""
     days = times.astype("datetime64[D]")

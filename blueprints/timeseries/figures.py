@@ -32,11 +32,18 @@ def forecasts(
         one, horizon = series[i], mean.shape[1]
         begin = max(0, one.length - 4 * season_length)
         future = one.times[one.length : one.length + horizon]
+        seen = slice(len(future))  # fewer steps than the horizon may be held out
         axis.plot(one.times[begin:], one.values[begin:], color="black", linewidth=1, label="actual")
-        axis.plot(future, mean[i], color="C0", label="forecast")
+        axis.plot(future, mean[i, seen], color="C0", label="forecast")
         for level, (lower, upper) in intervals.items():
             axis.fill_between(
-                future, lower[i], upper[i], color="C0", alpha=0.15, linewidth=0, label=f"{level} %"
+                future,
+                lower[i, seen],
+                upper[i, seen],
+                color="C0",
+                alpha=0.15,
+                linewidth=0,
+                label=f"{level} %",
             )
         axis.axvline(one.times[one.length], color="gray", linewidth=0.8, linestyle=":")
         axis.set_title(one.name, loc="left", fontsize=10)

@@ -24,9 +24,15 @@ GROUP = 200  # series per part of the features file
 
 class PrepareParams(params.Params):
     horizon: PositiveInt
+    held_out: PositiveInt | None
     gaps: Literal["interpolate", "zero", "previous", "season"]
     outliers: Literal["keep", "replace"]
     calendar: tuple[Calendar, ...]
+
+    @property
+    def tested(self) -> int:
+        """Steps at the end of every series that are the test."""
+        return self.held_out or self.horizon
 
 
 def fill(values: np.ndarray, policy: str, season_length: int) -> np.ndarray:
@@ -49,8 +55,8 @@ def completed(
 ) -> pd.DataFrame:
     """One series on every step of its grid: value, covariates, `filled`, `split`.
 
-    The last `horizon` steps are the test; the part before is filled without looking at them. Where
-    no row means no demand, zeros are values like others, up to the `end` of all series.
+    The last `config.tested` steps are the test; the part before is filled without looking at them.
+    Where no row means no demand, zeros are values like others, up to the `end` of all series.
     """
     index, zeros = rows.set_index("timestamp").drop(columns="series_id"), config.gaps == "zero"
     grid = frequency.grid(index.index[0], end if zeros else index.index[-1], meta["frequency"])
@@ -60,7 +66,7 @@ def completed(
     if zeros:  # what is still missing is an outlier taken away
         values[~grid.isin(index.index)], policy = 0.0, "interpolate"
     table["filled"] = np.isnan(values)
-    train = len(values) - config.horizon
+    train = len(values) - config.tested
     values[:train] = fill(values[:train], policy, m)
     table["value"] = fill(values, policy, m)
     table[meta["covariates"]] = table[meta["covariates"]].ffill().bfill()
@@ -69,9 +75,9 @@ def completed(
     return table
 
 
-def without_outliers(table: pd.DataFrame, horizon: int, meta: dict[str, Any]) -> pd.DataFrame:
+def without_outliers(table: pd.DataFrame, tested: int, meta: dict[str, Any]) -> pd.DataFrame:
     """Training rows that `validate` calls outliers lose their value, to be filled as gaps are."""
-    held_out = table.groupby("series_id").cumcount(ascending=False) < horizon
+    held_out = table.groupby("series_id").cumcount(ascending=False) < tested
     score = params.load_yaml("params.yaml")["validate"]["outlier_score"]
     rows = table[~held_out].reset_index(drop=True)
     rows["step"] = frequency.steps(rows["timestamp"], meta["frequency"])[0]
@@ -122,7 +128,7 @@ def main() -> None:
     config = params.stage("prepare", PrepareParams)
     table, meta = pd.read_parquet(CHECKED), params.read_json(RAW / "meta.json")
     if config.outliers == "replace":
-        table = without_outliers(table, config.horizon, meta)
+        table = without_outliers(table, config.tested, meta)
     shutil.rmtree(PREPARED, ignore_errors=True)  # a killed run may have left drafts
     PREPARED.mkdir(parents=True)
     write(table, meta, config)

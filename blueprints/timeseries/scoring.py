@@ -8,21 +8,21 @@ import warnings
 from typing import Any
 
 import numpy as np
-from backtest import naive_error
 from dataset import Series
+from features import naive_error
 
 Array = np.ndarray
 Intervals = dict[str, tuple[Array, Array]]
 
 
 def truth(series: list[Series], horizon: int) -> Array:
-    """The held-out values, NaN where they were missing."""
+    """The held-out values, NaN where they were missing and beyond the last one."""
     ends = [slice(one.length, one.length + horizon) for one in series]
     pairs = zip(series, ends, strict=True)
     found = [np.where(one.filled[end], np.nan, one.values[end]) for one, end in pairs]
     if np.isnan(found).all():
         raise SystemExit("evaluate: every held-out value is missing; nothing can be scored")
-    return np.stack(found)
+    return np.stack([np.pad(one, (0, horizon - len(one)), constant_values=np.nan) for one in found])
 
 
 def units(series: list[Series], m: int) -> tuple[Array, Array]:

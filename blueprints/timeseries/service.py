@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
+import features
 import monitor
 import numpy as np
 import pandas as pd
@@ -20,8 +21,9 @@ from predictor import Known, Predictor
 from pydantic import Field
 from requested import Question
 
-from shared import guards, params, provenance, serving
+from shared import guards, params, serving
 from shared.guards import BadInput
+from shared.models import Models
 
 FOLDER = Path(__file__).parent
 
@@ -30,32 +32,54 @@ class ServiceParams(serving.ServiceParams):
     max_history: int = Field(ge=1)
 
 
-CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml")
-PREDICTOR = Predictor(FOLDER / "export")
-CHAIN = provenance.packaged(FOLDER)
-# Another online store (Redis, PostgreSQL) is a folder with its own feature_store.yaml.
-STORE = store.reading(Path(os.environ.get("FEATURE_STORE", FOLDER / "export/store")))
+class Forecaster(Predictor):
+    """A model, and the newest features of the series that it knows.
 
-app = serving.application("demand-forecast", CONFIG, CHAIN, truth=list[float])
-EXAMPLE = requested.example(PREDICTOR.meta)
+    Another online store (Redis, PostgreSQL) is a folder with its own feature_store.yaml.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.store = store.reading(Path(os.environ.get("FEATURE_STORE", folder / "store")))
+
+
+def interface(predictor: Forecaster) -> dict[str, Any]:
+    """What clients rely on."""
+    names = ["frequency", "season_length", "timezone", "horizon", "levels", "covariates"]
+    return {name: predictor.meta[name] for name in names}
+
+
+def example(predictor: Forecaster) -> dict[str, Any]:
+    """What a model answers to its own example, before it is served."""
+    return answer(predictor, Question(**requested.example(predictor.meta)))[0]
+
+
+CONFIG = params.read("service", ServiceParams, FOLDER / "params.yaml", prefix="SERVICE_")
+MODELS = Models(FOLDER, Forecaster, interface, example)
+# By timestamp of the forecast, or in their order; what has not come yet is left out.
+TRUTH = dict[str, float] | list[float]
+app = serving.application("demand-forecast", CONFIG, MODELS, TRUTH)
 
 
 @app.post("/forecast", openapi_extra=serving.body(Question))
 async def forecast(request: Request) -> JSONResponse:
     """Mean and intervals of the steps to come, for a trained series or for a history."""
-    question = await serving.read(request, Question)
-    content, record = await serving.in_pool(answer, question)
-    app.state.log.write({"id": request.state.request_id, "model": CHAIN["model_version"], **record})
-    return serving.answer(request, CHAIN, content)
+    question, loaded = await serving.read(request, Question), MODELS.now
+    content, record = await serving.in_pool(answer, loaded.predictor, question)
+    serving.keep(request, loaded, record)
+    return serving.answer(request, loaded, content)
 
 
-def answer(question: Question) -> tuple[dict[str, Any], dict[str, Any]]:
+def answer(predictor: Forecaster, question: Question) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is answered, and what the request log keeps of it."""
-    meta = PREDICTOR.meta
+    meta = predictor.meta
     horizon, levels = requested.limits(question, meta)
     covariates = requested.covariates(question, meta, horizon)
-    known = by_id(question.series_id) if question.series_id is not None else by_history(question)
-    (found,) = PREDICTOR.forecast(known, horizon, levels, covariates)
+    if question.series_id is not None:
+        known = by_id(predictor, question.series_id)
+    else:
+        known = by_history(predictor, question)
+    (found,) = predictor.forecast(known, horizon, levels, covariates)
     content = {
         "series_id": question.series_id,
         "model": found.model,
@@ -70,30 +94,40 @@ def answer(question: Question) -> tuple[dict[str, Any], dict[str, Any]]:
     season = known.recent[0, : meta["season_length"]]
     before = known.recent[0, meta["season_length"] : 2 * meta["season_length"]]
     moment = (float(season.mean()), float((season - before).mean()), float(season.std()))
-    record = content | monitor.features(*moment)
+    # "model" is the version in the log
+    record = content | {"method": found.model} | monitor.features(*moment)
+    record |= {"scale": scale(predictor, question), "covariates": question.covariates}
     if CONFIG.log_inputs and question.history is not None:
         record |= {"history": question.history.values}
     return content, record
 
 
-def by_id(series_id: str) -> Known:
+def scale(predictor: Forecaster, question: Question) -> float:
+    """The unit of scaled errors: of a trained series as the test has it."""
+    if question.history is not None:
+        values = np.array(question.history.values, float)
+        return features.naive_error(values, predictor.meta["season_length"])
+    return float(predictor.meta["scales"][predictor.index[question.series_id]])
+
+
+def by_id(predictor: Forecaster, series_id: str) -> Known:
     """A trained series with its newest features from the online store."""
-    rows = store.newest(STORE, [series_id]) if series_id in PREDICTOR.index else []
+    rows = store.newest(predictor.store, [series_id]) if series_id in predictor.index else []
     if not rows:
         raise BadInput("series_id", f"{series_id[:80]!r} is unknown; send its history instead", 404)
-    return PREDICTOR.known(rows)
+    return predictor.known(rows)
 
 
-def by_history(question: Question) -> Known:
+def by_history(predictor: Forecaster, question: Question) -> Known:
     assert question.history is not None
-    times, values = requested.history(question.history, PREDICTOR.meta, CONFIG.max_history)
-    return PREDICTOR.of_history(np.array(values, float), pd.Timestamp(times[-1]))
+    times, values = requested.history(question.history, predictor.meta, CONFIG.max_history)
+    return predictor.of_history(np.array(values, float), pd.Timestamp(times[-1]))
 
 
 @bentoml.service(name="demand-forecast", image=serving.image(), **serving.settings(CONFIG))
 @bentoml.asgi_app(app, path="/")
 class DemandForecast:
-    """Mounts the app above; health checks, /metrics and the Swagger page are BentoML's."""
+    """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-DemandForecast.add_asgi_middleware(guards.Guard, **serving.guard(CONFIG, set()))
+DemandForecast.add_asgi_middleware(guards.Guard, **serving.guard(app, CONFIG, set()))

@@ -20,3 +20,46 @@ def test_the_profile_has_deciles_and_equal_shares() -> None:
     assert len(profile["brightness"]["edges"]) == 9
     assert profile["brightness"]["shares"] == pytest.approx([0.1] * 10, abs=0.002)
     assert sum(profile["contrast"]["shares"]) == 1, "a feature that never varies has a profile too"
+
+
+def rows(number: int, seed: int, brightness: float = 100) -> list[dict[str, object]]:
+    draw = np.random.default_rng(seed)
+    return [
+        {
+            "brightness": draw.normal(brightness, 20),
+            "contrast": draw.normal(20, 3),
+            "probability": (sure := draw.random()),
+            "threshold": 0.3,
+            "decision": "bad" if sure >= 0.3 else "good",
+            "truth": "bad" if draw.random() < sure else "good",
+        }
+        for _ in range(number)
+    ]
+
+
+TRAIN = pd.DataFrame(rows(2000, seed=99))
+MODEL = {"positive": "bad", "predictions": monitor.profile(TRAIN["probability"].to_numpy())}
+
+
+def test_two_hundred_windows_without_drift_stay_below_the_target() -> None:
+    usual = monitor.reference(TRAIN)
+    found = [monitor.measure(rows(500, seed), usual, MODEL) for seed in range(200)]
+    assert max(one["live.input_drift"].value for one in found) < 0.05
+    assert max(one["live.prediction_drift"].value for one in found) < 0.05
+
+
+def test_a_darker_camera_is_drift_of_the_input() -> None:
+    found = monitor.measure(rows(500, 0, brightness=75), monitor.reference(TRAIN), MODEL)
+    assert found["live.input_drift"].value > 0.5 and found["live.prediction_drift"].value < 0.05
+
+
+def test_quality_is_judged_on_what_people_said() -> None:
+    window = rows(500, 0)
+    found = monitor.judge(window, MODEL)
+    bad = [row for row in window if row["truth"] == "bad"]
+    hit = sum(row["decision"] == "bad" for row in bad) / len(bad)
+    assert found["live.recall"].value == pytest.approx(hit)
+    assert 0 < found["live.recall"].error < 0.05
+    assert monitor.doubt({"probability": 0.31, "threshold": 0.3}) > monitor.doubt(
+        {"probability": 0.9, "threshold": 0.3}
+    )

@@ -13,6 +13,7 @@ import train
 from model import TrainParams
 
 CONFIG: dict[str, Any] = {
+    "adapter": None,
     "rank": 4,
     "alpha": 8,
     "lora_dropout": 0.0,
@@ -99,6 +100,22 @@ def test_only_the_adapter_learns(small: Path) -> None:
     assert learning and all("lora_" in name for name in learning)
 
 
+def test_an_adapter_learns_on(small: Path, tmp_path: Path) -> None:
+    """It begins as it was saved, whatever the parameters say of a fresh one, and learns."""
+    first = model.with_adapter(base.load(small / "tiny"), TrainParams(**CONFIG))
+    with torch.no_grad():
+        for name, values in first.named_parameters():
+            if "lora_B" in name:
+                values.add_(0.1)
+    model.save(first, tmp_path / "adapter")
+    change = {"adapter": str(tmp_path / "adapter"), "rank": 8, "seed": 1}
+    second = model.with_adapter(base.load(small / "tiny"), TrainParams(**(CONFIG | change)))
+    before = {name: values for name, values in first.named_parameters() if "lora_" in name}
+    after = {name: values for name, values in second.named_parameters() if values.requires_grad}
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_other_parameters_forget_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +126,11 @@ def test_other_parameters_forget_the_checkpoint(
     assert train.checkpoint_folder(TrainParams(**CONFIG)) == first
     second = train.checkpoint_folder(TrainParams(**(CONFIG | {"rank": 8})))
     assert second != first and not first.exists()
+    other = CONFIG | {"adapter": "adapter"}
+    (tmp_path / "adapter").mkdir()
+    third = train.checkpoint_folder(TrainParams(**other))
+    (tmp_path / "adapter/weights").write_bytes(b"x")
+    assert train.checkpoint_folder(TrainParams(**other)) not in (second, third)
 
 
 def test_precision_is_what_the_processor_has() -> None:

@@ -54,7 +54,7 @@ def exported(folder: Path, env: Any, market: Any, train: Any) -> Any:
     seen = [many.reset()]
     for _ in range(100):
         seen.append(many.step(np.array([many.action_space.sample() for _ in range(8)]))[0])
-    profile = monitor.reference(np.concatenate(seen), np.zeros(8))["profile"]
+    profile = monitor.reference(np.concatenate(seen), np.zeros(8), {})["profile"]
     meta = {
         "env": env.model_dump(),
         "columns": many.observation_space.shape[0],

@@ -1,7 +1,7 @@
 """The stages from `prepare` to `export` in one process, on daily series with all that is awkward.
 
-Gaps, an outlier, a series that began late, a step of the test that nobody has a value for, dates
-and a covariate, and a training that is stopped after its first fold.
+Gaps, an outlier, a series that began late, a step of the test that nobody has a value for, a test
+shorter than the horizon, dates and a covariate, and a training stopped after its first fold.
 """
 
 import json
@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 from shared import params
 
 LENGTHS = {"early": 70, "gappy": 70, "late": 45, "sparse": 70}
-HORIZON, M = 5, 7
+HORIZON, TESTED, M = 5, 4, 7
 BLUEPRINT = Path(export.__file__).parent
 
 
@@ -48,7 +48,8 @@ def checked() -> pd.DataFrame:
 
 def parameters() -> dict[str, Any]:
     given = yaml.safe_load((BLUEPRINT / "params.yaml").read_text())
-    given["prepare"] |= {"horizon": HORIZON, "outliers": "replace", "calendar": ["weekday"]}
+    given["prepare"] |= {"horizon": HORIZON, "held_out": TESTED}
+    given["prepare"] |= {"outliers": "replace", "calendar": ["weekday"]}
     given["train"] |= {"jobs": 1, "trees": 5, "min_rows_per_leaf": 5, "folds": 2}
     given["evaluate"] |= {"peer": False, "series_shown": 2}
     given["export"]["latency_series"] = 1
@@ -123,7 +124,7 @@ def test_exported_candidates_forecast_what_their_libraries_forecast(chain: dict[
 
 def test_a_step_of_the_test_without_any_value_has_no_score(chain: dict[str, Any]) -> None:
     found = read(chain, "metrics.json")
-    assert [row["mase"] is None for row in found["horizon"]] == [False] * 3 + [True, False]
+    assert [row["mase"] is None for row in found["horizon"]] == [False, False, True, False, True]
     assert found["test"]["series"] == 4 and 0 < found["test"]["mase"] < 2
     assert found["baseline"]["mase_gain"] == pytest.approx(
         1 - found["test"]["mase"] / found["baseline"]["seasonal_naive"]["mase"], abs=1e-4
@@ -141,7 +142,7 @@ def test_a_series_that_no_training_saw_gets_what_is_usual(chain: dict[str, Any])
 
 
 def test_the_exported_store_goes_on_from_the_newest_values(chain: dict[str, Any]) -> None:
-    """The service's way: the online store is five steps further than the models."""
+    """The service's way: the online store is four steps further than the models."""
     ours = predictor.Predictor(chain["folder"] / "export")
     rows = store.newest(store.reading(chain["folder"] / "export/store"), list(LENGTHS))
     known = ours.known(rows)

@@ -12,7 +12,8 @@ META: dict[str, Any] = {"frequency": "D", "season_length": 7, "covariates": ["pr
 
 
 def config(**changes: Any) -> prepare.PrepareParams:
-    given = {"horizon": 3, "gaps": "interpolate", "outliers": "keep", "calendar": ()}
+    given = {"horizon": 3, "held_out": None, "gaps": "interpolate"}
+    given |= {"outliers": "keep", "calendar": ()}
     return prepare.PrepareParams(**given | changes)
 
 
@@ -48,6 +49,13 @@ def test_missing_steps_come_back_marked_and_the_end_is_held_out() -> None:
     assert table["filled"].tolist() == [i in (4, 8) for i in range(10)]
     assert table["split"].tolist() == ["train"] * 7 + ["test"] * 3
     assert table["value"][4] == 4 and table["price"].notna().all()
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_the_test_may_be_shorter_or_longer_than_the_horizon(number: int) -> None:
+    given = config(held_out=number)
+    table = prepare.completed(rows([1.0] * 10), END, META, given)
+    assert table["split"].tolist() == ["train"] * (10 - number) + ["test"] * number
 
 
 def test_no_row_means_no_demand_up_to_the_end_of_all_series() -> None:

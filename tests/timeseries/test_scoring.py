@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import scoring
-from backtest import naive_error
 from dataset import Series
+from features import naive_error
 from sktime.performance_metrics.forecasting import mean_absolute_scaled_error
 
 RANDOM = np.random.default_rng(0)

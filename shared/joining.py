@@ -1,0 +1,170 @@
+"""What the monitor knows: requests and truths from the logs, joined by id, in one SQLite file.
+
+Log lines and how far each log was read are stored in one transaction, so that a kill at any moment
+counts every record once. Rows keep the order of arrival: clocks may jump, numbers do not.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from shared import requestlog
+
+Row = dict[str, Any]
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS offsets (part TEXT PRIMARY KEY, offset INTEGER);
+CREATE TABLE IF NOT EXISTS requests (
+  n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, model TEXT, stored REAL, record TEXT);
+CREATE TABLE IF NOT EXISTS labels (
+  n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, model TEXT, truth TEXT);
+CREATE TABLE IF NOT EXISTS early (id TEXT PRIMARY KEY, stored REAL, truth TEXT);
+CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER);
+CREATE INDEX IF NOT EXISTS requests_of_model ON requests (model, n);
+CREATE INDEX IF NOT EXISTS labels_of_model ON labels (model, n);
+"""
+KEPT = {
+    False: "SELECT n, record, NULL FROM requests WHERE model = ? AND n > ? ORDER BY n LIMIT ?",
+    True: "SELECT labels.n, record, truth FROM labels JOIN requests USING (id) "
+    "WHERE labels.model = ? AND labels.n > ? ORDER BY labels.n LIMIT ?",
+}
+MODELS = {
+    False: "SELECT model FROM requests GROUP BY model ORDER BY min(n)",
+    True: "SELECT model FROM labels GROUP BY model ORDER BY min(n)",
+}
+COUNT = (
+    "INSERT INTO counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + "
+    "excluded.value"
+)
+BATCH = 5000  # lines of a transaction
+
+
+class Joined:
+    """The store at `path`, made when missing; `keep_days` is how long a request waits for truth."""
+
+    def __init__(self, path: Path, keep_days: float = 90) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.keep_seconds = keep_days * 86400
+        self.database = sqlite3.connect(path, isolation_level=None, timeout=30)
+        self.database.execute("PRAGMA journal_mode = WAL")
+        self.database.execute("PRAGMA synchronous = NORMAL")
+        self.database.executescript(TABLES)
+
+    def read(self, folder: Path) -> int:
+        """Take in what the service has logged in `folder` since the last time; gives how many."""
+        seen = 0
+        for name, add in {"requests": self._requests, "feedback": self._feedback}.items():
+            offsets = dict(self.database.execute("SELECT part, offset FROM offsets"))
+            for lines in batches(requestlog.follow(folder, name, offsets)):
+                with self.database:
+                    self.database.execute("BEGIN")
+                    add([record for _, _, record in lines])
+                    reached = {part: offset for part, offset, _ in lines}
+                    self.database.executemany(
+                        "INSERT OR REPLACE INTO offsets VALUES (?, ?)", reached.items()
+                    )
+                seen += len(lines)
+        with self.database:
+            self.database.execute("BEGIN")
+            self._match()
+            self._forget()
+        return seen
+
+    def add_truths(self, truths: Iterable[tuple[str, Any]]) -> None:
+        """Truths by request id from elsewhere than the service, e.g. a file."""
+        with self.database:
+            self.database.execute("BEGIN")
+            self._feedback([{"id": identity, "truth": truth} for identity, truth in truths])
+            self._match()
+
+    def window(self, labelled: bool, model: str, after: int, count: int) -> list[tuple[int, Row]]:
+        """The next `count` rows of a model after row number `after`; fewer when there are not yet.
+
+        A labelled row has its `truth`.
+        """
+        found = self.database.execute(KEPT[labelled], (model, after, count)).fetchall()
+        rows = [(n, json.loads(record), truth) for n, record, truth in found]
+        return [
+            (n, row | {"truth": json.loads(truth)} if labelled else row) for n, row, truth in rows
+        ]
+
+    def models(self, labelled: bool) -> list[str]:
+        """Model versions in the order in which they first answered."""
+        return [model for (model,) in self.database.execute(MODELS[labelled])]
+
+    def newest(self, count: int) -> list[Row]:
+        """The newest labelled rows of whatever model, oldest first."""
+        query = "SELECT record, truth FROM labels JOIN requests USING (id) "
+        found = self.database.execute(query + "ORDER BY labels.n DESC LIMIT ?", (count,))
+        rows = [json.loads(record) | {"truth": json.loads(truth)} for record, truth in found]
+        return rows[::-1]
+
+    def unlabelled(self, count: int) -> list[Row]:
+        """The newest rows without truth."""
+        query = "SELECT record FROM requests WHERE id NOT IN (SELECT id FROM labels) "
+        found = self.database.execute(query + "ORDER BY n DESC LIMIT ?", (count,))
+        return [json.loads(record) for (record,) in found]
+
+    def counts(self) -> dict[str, int]:
+        """How many truths were `joined`, `duplicate`, `unknown`; how many are `waiting`."""
+        found = dict(self.database.execute("SELECT name, value FROM counts"))
+        (waiting,) = self.database.execute("SELECT count(*) FROM early").fetchone()
+        return {"joined": 0, "duplicate": 0, "unknown": 0} | found | {"waiting": waiting}
+
+    def _requests(self, records: list[Row]) -> None:
+        now = time.time()
+        rows = [
+            (record["id"], str(record.get("model")), now, json.dumps(record))
+            for record in records
+            if isinstance(record.get("id"), str)
+        ]
+        insert = "INSERT OR IGNORE INTO requests (id, model, stored, record) VALUES (?, ?, ?, ?)"
+        self.database.executemany(insert, rows)
+
+    def _feedback(self, records: list[Row]) -> None:
+        """The first truth of a request counts; it may come before its request is read."""
+        now = time.time()
+        for record in records:
+            if not isinstance(record.get("id"), str) or "truth" not in record:
+                continue
+            identity, truth = record["id"], json.dumps(record["truth"])
+            known = self.database.execute("SELECT 1 FROM labels WHERE id = ?", (identity,))
+            if known.fetchone():
+                self._count("duplicate", 1)
+                continue
+            insert = "INSERT OR IGNORE INTO early VALUES (?, ?, ?)"
+            if not self.database.execute(insert, (identity, now, truth)).rowcount:
+                self._count("duplicate", 1)
+
+    def _match(self) -> None:
+        """Truths whose request is here become labels, in the order in which they came."""
+        joined = self.database.execute(
+            "INSERT INTO labels (id, model, truth) SELECT id, model, truth FROM early "
+            "JOIN requests USING (id) ORDER BY early.rowid"
+        ).rowcount
+        self.database.execute("DELETE FROM early WHERE id IN (SELECT id FROM labels)")
+        self._count("joined", joined)
+
+    def _forget(self) -> None:
+        """Requests and truths that have waited too long for each other."""
+        limit = (time.time() - self.keep_seconds,)
+        unknown = self.database.execute("DELETE FROM early WHERE stored < ?", limit).rowcount
+        self._count("unknown", unknown)
+        self.database.execute("DELETE FROM requests WHERE stored < ?", limit)
+
+    def _count(self, name: str, more: int) -> None:
+        self.database.execute(COUNT, (name, more))
+
+
+def batches(lines: Iterator[Any]) -> Iterator[list[Any]]:
+    batch = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,116 @@
+"""The model in service, exchanged between two requests: a pointer file names the one deployed.
+
+MODEL_POINTER=/path/live/current turns it on: one line, the name of a folder in models/ beside it,
+which holds an export and its provenance.json. Unset, the export/ beside service.py is served.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from shared import params, provenance, telemetry
+
+Predictor = TypeVar("Predictor")
+EVERY_S = 1.0
+NO_FILE: tuple[int, ...] = ()
+
+
+class Loaded(NamedTuple, Generic[Predictor]):
+    """A model, and where it comes from."""
+
+    predictor: Predictor
+    chain: dict[str, Any]
+
+
+class Models(Generic[Predictor]):
+    """`now` is the model in service. A request takes it once, and so keeps it to its end.
+
+    folder: of service.py. Its export/ is served first; it says what every other model must agree
+        with, for request types, OpenAPI and examples are made of it once.
+    load: a folder with an export -> predictor.
+    interface: predictor -> what clients rely on, by name.
+    example: predictor -> its answer to an example, as JSON; NaN in it is an error.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        load: Callable[[Path], Predictor],
+        interface: Callable[[Predictor], dict[str, Any]],
+        example: Callable[[Predictor], Any],
+    ) -> None:
+        self.load, self.interface, self.example = load, interface, example
+        self.packaged = provenance.packaged(folder)
+        self.now = Loaded(load(folder / "export"), self.packaged)
+        self.promised = interface(self.now.predictor)
+        telemetry.MODEL.labels(self.packaged["model_version"]).set(1)
+        given = os.environ.get("MODEL_POINTER")
+        self.pointer, self.seen = Path(given) if given else None, NO_FILE
+
+    async def watch(self) -> None:
+        """Look once a second, in a thread, until cancelled."""
+        while self.pointer:
+            await asyncio.sleep(EVERY_S)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Serve the model that the pointer names, if it has changed since the last look.
+
+        A model that cannot be served is counted, said once, and not tried again; the one before
+        serves on. Never raises.
+        """
+        if self.pointer is None or (state := _state(self.pointer)) == self.seen:
+            return
+        self.seen = state
+        try:
+            loaded = self._loaded(self.pointer)
+        except Exception as error:
+            telemetry.REFUSED.inc()
+            reason = f"{type(error).__name__}: {error}"
+            _say({"error": f"model refused: {reason}"[:1000], "serves": self._version})
+            return
+        telemetry.MODEL.labels(self._version).set(0)
+        self.now = loaded
+        telemetry.MODEL.labels(self._version).set(1)
+        _say({"serves": self._version})
+
+    @property
+    def _version(self) -> str:
+        return str(self.now.chain["model_version"])
+
+    def _loaded(self, pointer: Path) -> Loaded[Predictor]:
+        """The model that the pointer names, tried out."""
+        name = pointer.read_text(encoding="utf-8").strip()
+        if not name or Path(name).name != name:
+            raise ValueError(f"{pointer} names no folder: {name!r:.80}")
+        folder = pointer.parent / "models" / name
+        chain = params.read_json(folder / "provenance.json")
+        predictor = self.load(folder)
+        offered = {**self.interface(predictor), "name": chain["name"]}
+        promised = {**self.promised, "name": self.packaged["name"]}
+        if other := [key for key in promised if offered.get(key) != promised[key]]:
+            raise ValueError(f"{name} has another {', '.join(other)}; deploy a new Bento instead")
+        json.dumps(self.example(predictor), allow_nan=False)
+        # What runs is this Bento, whichever the model was packaged with.
+        bento = {"bento": self.packaged["bento"], "model_version": str(chain["model_version"])}
+        return Loaded(predictor, {**chain, **bento})
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What differs when a file was replaced, written or made readable."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # nothing was deployed yet
+        return NO_FILE
+    except OSError as error:
+        return (error.errno or 0,)
+    return status.st_ino, status.st_ctime_ns
+
+
+def _say(what: dict[str, Any]) -> None:
+    sys.stderr.write(json.dumps({"time": round(time.time(), 3), **what}) + "\n")

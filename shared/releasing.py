@@ -1,0 +1,157 @@
+"""Which model is served: put a new one in place, flip back, see whether the service follows.
+
+    python -m shared.releasing deploy      serve the model in export/ (also one rolled back before)
+    python -m shared.releasing rollback    serve the version before the present one again
+    python -m shared.releasing history     what was promoted and rolled back, and when
+
+live/models/ has the models and live/current the name of the one served, which services watch.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from shared import objectives, params, provenance, registry, tracking
+from shared.audit import Refused
+from shared.comparing import Comparison as Comparison
+from shared.comparing import compare as compare
+from shared.lineage import before, current, flip, history, rolled_back, settle, sync
+from shared.lineage import serving as serving
+
+KEPT = 5  # models; the one served and the one before it are always among them
+
+
+def deploy(export: Path, live: Path, again: bool = False) -> str:
+    """Serve the model in `export` from now on; gives its name under live/models/.
+
+    The files of its pipeline, which say where it comes from, lie beside `export`.
+    again: also a version that was rolled back before; otherwise that raises Refused.
+    Raises OSError when the disk is full; the old model then serves on.
+    """
+    with _alone(live):
+        settle(live)
+        chain = _chain(export, live)
+        name = str(chain["model_version"])
+        if not again and name in rolled_back(live):
+            raise Refused(f"version {name} was rolled back before")
+        _add(export, chain, live / "models" / name)
+        if current(live) != name:
+            flip(live, name, event="promoted", version=name)
+        _prune(live)
+    return name
+
+
+def rollback(live: Path) -> str:
+    """Serve the version before the present one again; retraining never deploys the present one.
+
+    Gives the version then served. The registry's alias follows, if a registry answers.
+    Raises Refused when there is no version before.
+    """
+    with _alone(live):
+        settle(live)
+        bad, former = current(live), before(live)
+        if bad is None or former is None:
+            raise Refused(f"no version before {bad} is there to roll back to")
+        flip(live, former, event="rolled_back", version=bad, to=former)
+    folder = live.resolve().parent
+    if registry.is_there(folder):
+        name = objectives.load(folder / "objectives.yaml").name
+        tracking.tolerant(lambda: registry.withdraw(name, bad))
+    return former
+
+
+def served(url: str, version: str, seconds: float, tries: int = 20) -> bool:
+    """Wait until /info says `version` so many times in a row; False after `seconds`.
+
+    Each try is a new connection, which any of the service's workers may take.
+    """
+    deadline = time.monotonic() + seconds
+    while not all(says(url) == version for _ in range(tries)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def says(url: str) -> str | None:
+    """The version that /info of a service says; None while it does not answer."""
+    request = urllib.request.Request(url.rstrip("/") + "/info")  # noqa: S310 (our own service)
+    if token := os.environ.get("SERVICE_TOKEN"):
+        request.add_header("authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            return str(json.load(response).get("model_version"))
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        return None
+
+
+def _chain(export: Path, live: Path) -> dict[str, Any]:
+    """Where the model comes from; git does not know a workspace, so it is asked beside live/."""
+    version = provenance.file_hash(*provenance.model_files(export))[:12]
+    dirty = provenance.collect(live.resolve().parent)["git_dirty"]
+    own = {"git_dirty": dirty, "model_version": version, "bento": "none"}
+    return provenance.collect(export.resolve().parent) | own
+
+
+def _add(export: Path, chain: dict[str, Any], place: Path) -> None:
+    """Copy the model; a folder has its name only when all of it is on the disk."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f".{place.name}")
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            shutil.copytree(export, draft)
+            params.write_json(draft / "provenance.json", chain)
+            usual = export.resolve().parent / "reports/reference.json"
+            if usual.exists():  # what the monitor compares this model's traffic with
+                shutil.copy2(usual, draft / "reference.json")
+            for path in [*draft.rglob("*"), draft]:
+                sync(path)
+            draft.rename(place)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    os.utime(place)  # its age counts from now on
+    sync(place.parent)
+
+
+def _prune(live: Path) -> None:
+    """Remove all but the newest KEPT models, and what a kill left behind."""
+    folders = sorted((live / "models").iterdir(), key=lambda path: path.stat().st_mtime)
+    whole = [path for path in folders if not path.name.startswith(".")]
+    spare = [path for path in whole if path.name not in (current(live), before(live))]
+    left = [path for path in folders if path.name.startswith(".")]
+    for path in [*left, *spare[: max(0, len(whole) - KEPT)]]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _alone(live: Path) -> FileLock:
+    """Held while the served model changes: a person and a retraining may want it at once."""
+    live.mkdir(parents=True, exist_ok=True)
+    return FileLock(live / ".releasing.lock")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["deploy", "rollback", "history"])
+    parser.add_argument("--live", type=Path, default=Path("live"))
+    asked = parser.parse_args()
+    if asked.command == "deploy":
+        print(f"deploy: {deploy(Path('export'), asked.live, again=True)} is served")
+    elif asked.command == "rollback":
+        print(f"rollback: {rollback(asked.live)} is served again")
+    else:
+        print("\n".join(json.dumps(change) for change in history(asked.live)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What Prometheus is told of a service's workers, on /metrics.
+
+BentoML sets PROMETHEUS_MULTIPROC_DIR for its workers before they import anything, so that whichever
+is asked answers for all. It empties that folder at its start: services that share a machine need a
+BENTOML_HOME of their own each.
+"""
+
+import os
+from pathlib import Path
+
+import prometheus_client
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
+
+# Seconds. What objectives.yaml may ask for is among them: a quantile is exact at a boundary only.
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
+STATUSES = ("2xx", "4xx", "5xx")
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+
+SECONDS = Histogram(
+    "service_request_seconds",
+    "From when a request came to the end of its answer, by route and class of status",
+    ["path", "status"],
+    buckets=BUCKETS,
+)
+IN_PROGRESS = Gauge(
+    "service_requests_in_progress", "Requests being answered", multiprocess_mode="livesum"
+)
+DROPPED = Counter("service_log_dropped_total", "Records that the request log could not write")
+MODEL = Gauge(
+    "service_model_info", "1: served by a worker", ["model_version"], multiprocess_mode="livemax"
+)
+REFUSED = Counter("service_model_load_failed_total", "Models that were refused; the log says why")
+
+
+def timers(paths: frozenset[str]) -> dict[tuple[str, str], Histogram]:
+    """(path, class of status) -> where its seconds go; "other" for any path but `paths`.
+
+    All exist from the start: Prometheus sees no increase in a series that begins with one.
+    """
+    names = [(path, status) for path in {*paths, "other"} for status in STATUSES]
+    return {name: SECONDS.labels(*name) for name in names}
+
+
+def status_class(status: int) -> str:
+    return "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
+
+
+def exposition() -> bytes:
+    """The page of metrics: of all workers, where BentoML runs them."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return prometheus_client.generate_latest()
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return prometheus_client.generate_latest(registry)
+
+
+def forget_dead_workers() -> None:
+    """Take away the gauges of killed workers, which would say for ever what they said last."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for path in Path(folder).glob("gauge_live*.db") if folder else []:
+        if not psutil.pid_exists(int(path.stem.rpartition("_")[2])):
+            path.unlink(missing_ok=True)  # another worker may be at it too

@@ -1,0 +1,111 @@
+"""live/work/: a copy of the blueprint in which a retraining runs, so what is served stays as it is.
+
+live/ is a DVC project without git, since git and DVC ignore it in the blueprint. Its cache is the
+blueprint's, so that nothing is stored twice and what has not changed is not run again.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from shared import objectives, params, registry, tracking
+
+DVC = Path(sys.executable).with_name("dvc")
+CONFIG = """[core]
+    no_scm = true
+    analytics = false
+    check_update = false
+[cache]
+    dir = {cache}
+"""
+# Of live/: what others write meanwhile.
+IGNORED = "/models\n/logs\n/compiled\n/prometheus\n/alertmanager\n/mlruns\n"
+
+
+def workspace(live: Path) -> Path:
+    """live/work/ with the blueprint's scripts and parameters of today, ready for `dvc repro`.
+
+    At first with the results of the blueprint's pipeline, later with those of the last retraining,
+    so that an interrupted one goes on where it was. MLflow's store is the blueprint's own.
+    """
+    folder, work = live.resolve().parent, live.resolve() / "work"
+    project(live)
+    work.mkdir(exist_ok=True)
+    results = _in_git(folder)
+    for path in work.glob("*.py"):
+        if not (folder / path.name).exists():
+            path.unlink()
+    for path in folder.iterdir():
+        if path.is_file() and _is_own(path.name) and path.name not in results:
+            shutil.copy2(path, work / path.name)
+    if not (work / "shared").exists():  # stages import it from beside them
+        (work / "shared").symlink_to(Path(__file__).resolve().parent)
+    if not (work / "dvc.lock").exists():
+        for name in [*results, "dvc.lock"]:
+            if (folder / name).exists():
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(folder / name, work / name)
+        dvc(work, "checkout", "dvc.yaml")  # what the cache lacks, a stage makes again
+    tracking.tolerant(lambda: _experiment(folder))
+    return work
+
+
+def project(live: Path) -> None:
+    """Make live/ a DVC project, once."""
+    config = live / ".dvc/config"
+    if config.exists():
+        return
+    done = dvc(live.resolve().parent, "cache", "dir")
+    cache = Path(live.resolve().parent, done.stdout.strip().splitlines()[-1])
+    config.parent.mkdir(parents=True, exist_ok=True)
+    (live / ".dvcignore").write_text(IGNORED, encoding="utf-8")
+    with params.atomic(config) as draft:
+        draft.write_text(CONFIG.format(cache=cache), encoding="utf-8")
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A DVC command in `folder`, with what it said."""
+    command = [str(DVC), *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def environment() -> dict[str, str]:
+    """A timer or a service knows no virtual environment; stages call this one's `python`.
+
+    Threads that wait for each other must not spin while a service needs the processor.
+    """
+    path = f"{DVC.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return dict(os.environ) | {"PATH": path, "OMP_WAIT_POLICY": "passive"}
+
+
+def _is_own(name: str) -> bool:
+    """Is a file in the blueprint's folder one that a person wrote?"""
+    kept = name == ".dvcignore" or not name.startswith(".")
+    return kept and name != "dvc.lock" and not name.startswith("mlflow.db")
+
+
+def _in_git(folder: Path) -> list[str]:
+    """Results that lie in git and so not in DVC's cache."""
+    stages: Any = params.load_yaml(folder / "dvc.yaml")["stages"]
+    kinds = ("outs", "metrics", "plots")
+    outs = [out for stage in stages.values() for kind in kinds for out in stage.get(kind, [])]
+    given = [out.items() for out in outs if isinstance(out, dict)]
+    return [name for out in given for name, options in out if options.get("cache") is False]
+
+
+def _experiment(folder: Path) -> str:
+    """A new experiment would keep its artifacts in the workspace; so it is made beside the store.
+
+    Gives the store's address.
+    """
+    uri, name = registry.store_of(folder), objectives.load(folder / "objectives.yaml").name
+    store = tracking.client()
+    if uri.startswith("sqlite:///") and store.get_experiment_by_name(name) is None:
+        place = Path(uri.removeprefix("sqlite:///")).parent / "mlruns" / name
+        store.create_experiment(name, artifact_location=str(place))
+    return uri

@@ -1,0 +1,67 @@
+"""Labelled images from the log become data: written once, split without leaks, for good."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import retrain
+from PIL import Image
+
+CONFIG = retrain.RetrainParams(rows=100, epochs=1, test_share=0.3, validation_share=0.2)
+RANDOM = np.random.default_rng(0)
+
+
+def picture(seed: int, light: float = 1.0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(60, 250, (12, 12), dtype=np.uint8)
+    large = np.asarray(Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC))
+    return (large * light).astype(np.uint8)
+
+
+def logged(number: int, light: float = 1.0, label: str = "good") -> dict[str, str]:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(number, light)).save(buffer, "PNG")
+    code = base64.b64encode(buffer.getvalue()).decode()
+    return {"id": f"{number:04d}", "image": code, "truth": label}
+
+
+def old(tmp_path: Path, splits: list[str]) -> pd.DataFrame:
+    rows = []
+    for number, split in enumerate(splits):
+        path = tmp_path / f"old{number}.png"
+        Image.fromarray(picture(number)).save(path)
+        looked = retrain.inspect(str(path), 50)
+        rows.append(looked | {"path": str(path), "label": "good", "split": split, "live": False})
+    return pd.DataFrame(rows)
+
+
+def test_images_of_the_log_are_written_once_with_their_label(tmp_path: Path) -> None:
+    rows = [logged(1), logged(2, label="defective")]
+    first = retrain.kept(rows, tmp_path / "images")
+    assert list(first["label"]) == ["good", "defective"] and list(first["problem"]) == ["", ""]
+    assert retrain.kept(rows, tmp_path / "images").equals(first)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["0001.png", "0002.png"]
+
+
+def test_a_new_picture_of_what_training_saw_is_trained_on(tmp_path: Path) -> None:
+    before = old(tmp_path, ["train", "validation", "test"])
+    new = retrain.kept([logged(n, light=0.7) for n in range(3)], tmp_path / "images")
+    table = retrain.together(before, new, bits=10, config=CONFIG)
+    splits = table.set_index("path")["split"]
+    live = [splits[path] for path in new["path"]]
+    assert live[:2] == ["train", "validation"]
+    assert str(tmp_path / "old2.png") not in splits.index, "the test image came back as a new one"
+    assert live[2] in ("train", "validation", "test")
+
+
+def test_splits_stay_when_the_data_grow(tmp_path: Path) -> None:
+    before = old(tmp_path, ["train", "test"])
+    rows = [logged(n) for n in range(100, 160)]
+    small = retrain.together(before, retrain.kept(rows[:30], tmp_path / "i"), 10, CONFIG)
+    large = retrain.together(before, retrain.kept(rows, tmp_path / "i"), 10, CONFIG)
+    both = small.set_index("path")["split"].to_frame("a").join(large.set_index("path")["split"])
+    assert (both["a"] == both["split"]).all()
+    shares = large.loc[large["live"], "split"].value_counts(normalize=True)
+    assert shares["test"] == pytest.approx(0.3, abs=0.17) and shares["validation"] > 0

@@ -1,0 +1,29 @@
+"""Held-out images as traffic: what is sent can be read, shifts do what they say."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import traffic
+from PIL import Image
+
+PIXELS = np.random.default_rng(0).integers(60, 250, (40, 50, 1), dtype=np.uint8).repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_a_picture_arrives_as_it_was(gray: bool) -> None:
+    pixels = PIXELS if gray else PIXELS * np.array([1, 0, 1], np.uint8)
+    content = base64.b64decode(traffic.encoded(pixels))
+    found = Image.open(io.BytesIO(content))
+    assert found.mode == ("L" if gray else "RGB")
+    assert (np.asarray(found.convert("RGB")) == pixels).all()
+
+
+def test_shifts_change_what_they_say_and_nothing_else() -> None:
+    assert (traffic.SHIFTS["none"](PIXELS) == PIXELS).all()
+    darker = traffic.SHIFTS["darker"](PIXELS)
+    assert darker.mean() < 0.8 * PIXELS.mean() and darker.shape == PIXELS.shape
+    blurred = traffic.SHIFTS["blurred"](PIXELS)
+    assert blurred.std() < 0.6 * PIXELS.std()
+    assert blurred.mean() == pytest.approx(PIXELS.mean(), rel=0.02)

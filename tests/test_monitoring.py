@@ -1,0 +1,117 @@
+"""The monitor's loop: windows once, verdicts beyond chance, /metrics, files, restarts."""
+
+import json
+import math
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared import monitoring
+from shared.benchmark import free_port
+from shared.drift import Estimate, share
+from shared.objectives import KeyResult
+from shared.requestlog import RequestLog
+
+
+@pytest.fixture
+def folder(tmp_path: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    live = {"requirement": "R1", "when": "live", "then": "retrain"}
+    windows = {"window": "20 labelled", "for": "2 of 3"}
+    requests = {"window": "50 requests", "for": "2 of 3"}
+    document["objectives"][0]["key_results"] += [
+        {"id": "L1", "metric": "live.recall", "at_least": 0.8, **live, **windows},
+        {"id": "L2", "metric": "live.input_drift", "at_most": 0.2, **live, **requests},
+    ]
+    (tmp_path / "objectives.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def answered(folder: Path, number: int, model: str = "m", right: float = 1.0) -> None:
+    """Requests with truths, of which the share `right` was decided well."""
+    requests, feedback = (
+        RequestLog(folder / "logs", name, 10, 9) for name in ("requests", "feedback")
+    )
+    begin = sum(1 for _ in monitoring.joining.requestlog.read(folder / "logs", "requests"))
+    for i in range(begin, begin + number):
+        requests.write({"id": f"{i}", "model": model, "right": (i % 10) < 10 * right, "drift": 0.1})
+        feedback.write({"id": f"{i}", "truth": True})
+
+
+def run(*arguments: str) -> monitoring.Watch:
+    with monitoring.watch("", list(arguments)) as watch:
+        for windows in watch.runs():
+            for window in windows:
+                if window.labelled:
+                    hits = [row["right"] == row["truth"] for row in window.rows]
+                    watch.record(window, {"live.recall": share(hits)})
+                else:
+                    drift = Estimate(max(row["drift"] for row in window.rows))
+                    watch.record(window, {"live.input_drift": drift})
+    return watch
+
+
+def test_complete_windows_are_recorded_once_whatever_restarts(folder: Path) -> None:
+    answered(folder, 59)
+    assert [one["value"] for one in run().history("L1")] == [1.0, 1.0]
+    assert [one["value"] for one in run().history("L1")] == [1.0, 1.0], "nothing twice"
+    answered(folder, 1)
+    assert len(run().history("L1")) == 3
+    values = json.loads((folder / "live/values.json").read_text())
+    assert values["L1"] == {"breached": False, "windows": 3} and values["live.input_drift"] == 0.1
+
+
+def test_n_of_m_windows_of_the_newest_model_make_a_breach(folder: Path) -> None:
+    answered(folder, 20)
+    answered(folder, 20, right=0.3)
+    (result,) = [one for one in run().results if one.id == "L1"]
+    assert run().breached(result) is False, "one window is not two"
+    answered(folder, 20, right=0.3)
+    assert run().breached(result) is True
+    answered(folder, 20, model="new")
+    assert run().breached(result) is False, "the new model begins with a clean sheet"
+
+
+def test_a_miss_is_one_beyond_chance() -> None:
+    asked = {"id": "K", "requirement": "R", "when": "live", "then": "page", "metric": "live.x"}
+    asked |= {"window": "9 requests", "for": "1 of 1"}
+    floor = KeyResult.model_validate({**asked, "at_least": 0.8})
+    ceiling = KeyResult.model_validate({**asked, "at_most": 0.2})
+    assert not monitoring.misses(floor, 0.75, 0.04) and monitoring.misses(floor, 0.75, 0.02)
+    assert not monitoring.misses(ceiling, 0.25, 0.04) and monitoring.misses(ceiling, 0.25, 0.02)
+    assert not monitoring.misses(floor, math.nan, 0.0)
+
+
+def test_prometheus_reads_values_and_verdicts(folder: Path) -> None:
+    answered(folder, 60, right=0.3)
+    port = free_port()
+    run("--port", str(port))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(found['live_metric{metric="live.recall"}']) == pytest.approx(0.3)
+    assert float(found['live_key_result_breached{key_result="L1"}']) == 1
+    assert float(found['live_key_result_windows_total{key_result="L1"}']) == 3
+    assert float(found['monitor_feedback_total{outcome="joined"}']) == 60
+    assert float(found["monitor_log_bytes"]) > 0
+    assert float(found["monitor_last_run_timestamp_seconds"]) > 1.7e9
+    assert float(found['monitor_memory_bytes{process="machine"}']) > 1e6
+
+
+def test_the_page_shows_each_key_result_with_its_windows(folder: Path) -> None:
+    answered(folder, 60, right=0.3)
+    run()
+    page = (folder / "live/report.html").read_text()
+    assert page.count("<circle") == 4 and "missed, then: retrain" in page
+    assert "http" not in page.replace("http-equiv", ""), "nothing is loaded from elsewhere"
+
+
+def test_a_metric_that_a_key_result_needs_must_be_there(folder: Path) -> None:
+    answered(folder, 20)
+    with monitoring.watch("", []) as watch, pytest.raises(KeyError, match=r"live\.recall"):
+        for windows in watch.runs():
+            for window in windows:
+                watch.record(window, {})
