@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from copied import App, edit, run
-from killing import begin, copy, kill, results, said, wait_for, wait_for_stage
+from killing import begin, copy, kill, mend, results, said, wait_for, wait_for_stage
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.fault]
 
@@ -76,6 +76,7 @@ def test_twenty_kills_at_random_moments_change_nothing(
                 app = copy(changed, tmp_path / f"app{rounds}")
             process = begin(app, "evaluate")
         kill(process)
+    mend(app)
     run(["dvc", "repro", "evaluate"], *app)
     assert results(app) == results(undisturbed)
 
