@@ -89,6 +89,7 @@ def stack_of(
         releasing.deploy(Path("export"), live)
     compile_for(stack, interval)
     own = {"SERVICE_LOG_FOLDER": str(live / "logs"), "SERVICE_LOG_INPUTS": "true"}
+    own |= {"SERVICE_MAX_AGE_STEPS": "null"}  # held-out data are old
     own |= {"MODEL_POINTER": str((live / "current").resolve())}
     # BentoML empties the metrics of another service that shares its folder.
     environment = os.environ | own | {"BENTOML_HOME": str((live / "bentoml").resolve())}
