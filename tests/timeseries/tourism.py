@@ -99,7 +99,7 @@ class World:
 
         question = Question(**json.loads(body))
         record = self.module.answer(self.predictor, question)[1]
-        return {"model": self.version, **json.loads(json.dumps(record, allow_nan=False))}
+        return json.loads(json.dumps(record, allow_nan=False)) | {"model": self.version}
 
     def rows(self, shift: str, seed: int) -> Iterator[dict[str, Any]]:
         """Records of the request log without end, with the truth of each."""
