@@ -6,14 +6,14 @@ SHIFT ?= none
 VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
 TWO := --numprocesses 2
-TOOLS := prometheus promtool prometheus-alertmanager amtool
+TOOLS := prometheus promtool prometheus-alertmanager amtool wrk
 export PATH := $(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup tools demo repro serve bench ui test unit long check lock promote rollback clean
+.PHONY: help setup tools demo repro serve bench ui test unit long hardness check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -31,12 +31,12 @@ $(VENV)/.done: requirements.lock pyproject.toml $(wildcard blueprints/*/requirem
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@touch $@
 
-tools:  ## Prometheus and Alertmanager where they are missing: by apt-get, as root
+tools:  ## Prometheus, Alertmanager and wrk where they are missing: by apt-get, as root
 	@type -P $(TOOLS) >/dev/null && exit; \
 	type -P apt-get >/dev/null || { echo "no apt-get here: install $(TOOLS) by other means"; exit 1; }; \
-	test "$$(id -u)" = 0 || { echo "installing Prometheus and Alertmanager needs root: sudo make tools"; exit 1; }; \
+	test "$$(id -u)" = 0 || { echo "installing $(TOOLS) needs root: sudo make tools"; exit 1; }; \
 	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get update -qq && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager
+	apt-get update -qq && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager wrk
 
 demo: setup  ## run every pipeline (B=cv: one) with its defaults and print what it reached
 	@set -e; for name in $(B); do (cd blueprints/$$name && dvc repro); done
@@ -54,8 +54,8 @@ live: setup  ## service, monitor, Prometheus and Alertmanager on this machine, w
 simulate-drift: setup  ## usual traffic, then a shift, until it is answered: make simulate-drift B=cv SHIFT=darker (none: no alert)
 	cd blueprints/$(B) && python -m shared.live simulate --shift $(SHIFT)
 
-bench: setup  ## requests/s of the service, MLflow's server and the physical limit, in one run: make bench B=cv
-	@set -e; for name in $(B); do (cd blueprints/$$name && python bench.py); done
+bench: setup tools  ## requests/s of the service, FastAPI, MLflow's server and the limit, in one run: make bench B=cv
+	@set -e; for name in $(B); do printf '\n## %s\n\n' $$name; (cd blueprints/$$name && python bench.py); done
 
 ui: setup  ## MLflow's pages for a blueprint on http://127.0.0.1:5000: make ui B=cv
 	cd blueprints/$(B) && mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
@@ -78,7 +78,10 @@ test: check unit  ## everything: check, unit tests, pipelines at reduced size, f
 	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
 
 long: setup  ## what takes too long for every day, before a release: documents to records, copied out and attacked
-	pytest -q -m long
+	pytest -q -m long --ignore tests/test_hardness.py
+
+hardness: setup  ## every service with its real model under attack, overload and kills; after make demo: make hardness B=cv
+	pytest -q tests/test_hardness.py -k "$(subst $(eval ) , or ,$(B))"
 
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \

@@ -1,11 +1,12 @@
-"""How fast is a service, against the same model behind MLflow's server and the physical limit?
+"""How fast is a service, against the same model in FastAPI and MLflow's server, and the limit?
 
 One run measures all of them in turns, so that noise of the machine meets them alike.
 Only ratios travel.
 """
 
-import asyncio
+import argparse
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -14,21 +15,20 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+from shared.loads import Load, requests
+from shared.loads import calls as calls
 
 
-@dataclass(frozen=True)
-class Load:
-    """What a candidate did in one measurement; times in milliseconds."""
+class Asked(NamedTuple):
+    """What a server is asked, in turn."""
 
-    requests_per_second: float
-    p50_ms: float
-    p99_ms: float
+    server: str  # service | fastapi | mlflow
+    path: str
+    bodies: list[bytes]
+    kind: str = "application/json"
 
 
 def free_port() -> int:
@@ -69,87 +69,33 @@ def _answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def servers(
-    service: Path, save_peer: Callable[[Path], None], workers: int
-) -> Iterator[tuple[str, str]]:
-    """The service in a blueprint's folder, and the same model behind `mlflow models serve`.
+    folder: Path, save_peer: Callable[[Path], None], workers: int
+) -> Iterator[dict[str, str]]:
+    """Addresses by name of who answers for the model of the blueprint in `folder`.
 
-    save_peer: writes MLflow's model to the folder it is given. Gives both addresses.
+    service   its service
+    fastapi   `plain` of its bench.py: the model in FastAPI, as anybody would write it first
+    mlflow    `mlflow models serve` with `workers` processes; save_peer writes its model
     """
     os.environ.pop("SERVICE_TOKEN", None)
-    ports = [str(free_port()) for _ in range(2)]
-    ours, theirs = (f"http://127.0.0.1:{port}" for port in ports)
+    ports = {name: str(free_port()) for name in ("service", "fastapi", "mlflow")}
+    found = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        save_peer(folder / "peer")
-        serve = ["bentoml", "serve", "service", "--working-dir", str(service), "--port", ports[0]]
-        peer = ["mlflow", "models", "serve", "--model-uri", str(folder / "peer")]
-        peer += ["--port", ports[1], "--env-manager", "local", "--workers", str(workers)]
+        logs = Path(temporary)
+        save_peer(logs / "model")
+        own = os.environ | {"BENTOML_HOME": str(logs), "SERVICE_LOG_FOLDER": str(logs)}
+        serve = ["bentoml", "serve", "service", "--working-dir", str(folder)]
+        serve += ["--port", ports["service"]]
+        plain = ["uvicorn", "--factory", "bench:plain", "--app-dir", str(folder)]
+        plain += ["--port", ports["fastapi"], "--no-access-log"]
+        mlflow = ["mlflow", "models", "serve", "--model-uri", str(logs / "model")]
+        mlflow += ["--port", ports["mlflow"], "--env-manager", "local", "--workers", str(workers)]
         with (
-            running(serve, ours + "/readyz", folder / "service.log"),
-            running(peer, theirs + "/ping", folder / "peer.log"),
+            running(serve, found["service"] + "/readyz", logs / "service.log", env=own),
+            running(plain, found["fastapi"] + "/openapi.json", logs / "fastapi.log"),
+            running(mlflow, found["mlflow"] + "/ping", logs / "mlflow.log"),
         ):
-            yield ours, theirs
-
-
-def requests(url: str, bodies: Sequence[bytes], kind: str, clients: int, seconds: float) -> Load:
-    """POST the bodies in turn from `clients` connections for `seconds`.
-
-    Raises RuntimeError on an answer but 200.
-    """
-    return asyncio.run(_requests(url, bodies, kind, clients, seconds))
-
-
-async def _requests(
-    url: str, bodies: Sequence[bytes], kind: str, clients: int, seconds: float
-) -> Load:
-    import aiohttp
-
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def client(session: aiohttp.ClientSession, first: int) -> None:
-        number = first
-        while (begin := time.perf_counter()) < end:
-            async with session.post(
-                url, data=bodies[number % len(bodies)], headers={"content-type": kind}
-            ) as response:
-                content = await response.read()
-                if response.status != 200:
-                    raise RuntimeError(f"{url} answered {response.status}: {content[:300]!r}")
-            taken.append(time.perf_counter() - begin)
-            number += clients
-
-    connector = aiohttp.TCPConnector(limit=clients)
-    begin = time.perf_counter()
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-        for first in range(clients):
-            group.create_task(client(session, first))
-    return _load(taken, time.perf_counter() - begin)
-
-
-def calls(
-    function: Callable[[Any], Any], inputs: Sequence[Any], threads: int, seconds: float
-) -> Load:
-    """Call `function` on the inputs in turn from `threads` threads for `seconds`; no server."""
-    begin = time.perf_counter()
-    end = begin + seconds
-
-    def worker(first: int) -> list[float]:
-        taken, number = [], first
-        while (start := time.perf_counter()) < end:
-            function(inputs[number % len(inputs)])
-            taken.append(time.perf_counter() - start)
-            number += threads
-        return taken
-
-    with ThreadPoolExecutor(threads) as pool:
-        taken = [value for part in pool.map(worker, range(threads)) for value in part]
-    return _load(taken, time.perf_counter() - begin)
-
-
-def _load(taken: Sequence[float], seconds: float) -> Load:
-    p50, p99 = np.quantile(np.array(taken) * 1e3, [0.5, 0.99])
-    return Load(len(taken) / seconds, float(p50), float(p99))
+            yield found
 
 
 def in_turns(candidates: dict[str, Callable[[], Load]], rounds: int = 3) -> dict[str, Load]:
@@ -177,3 +123,40 @@ def table(results: dict[str, Load], limit: str) -> str:
         times = f"{load.p50_ms:.1f} | {load.p99_ms:.1f}"
         rows.append(f"| {name} | {rate:.0f} | {times} | {share:.2f} |")
     return "\n".join(rows)
+
+
+def arguments(description: str | None, seconds: float = 5) -> argparse.Namespace:
+    """The options of every bench.py."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    standard = "(default: %(default)s)"
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"of each load {standard}")
+    parser.add_argument("--rounds", type=int, default=3, help=f"turns of all loads {standard}")
+    return parser.parse_args()
+
+
+def run(
+    given: argparse.Namespace,
+    addresses: dict[str, str],
+    limits: dict[str, Callable[[], Load]],
+    asked: dict[str, Asked],
+    clients: Sequence[int] = (1, 8, 32),
+) -> dict[str, Load]:
+    """Measure all in turns and print the table: `limits` without a server, then who is asked.
+
+    Every candidate of `asked` is measured with each number of clients.
+    """
+
+    def load(one: Asked, number: int) -> Load:
+        url = addresses[one.server] + one.path
+        return requests(url, one.bodies, one.kind, number, given.seconds)
+
+    candidates = dict(limits)
+    for number in clients:
+        ending = f", {number} client{'s' if number > 1 else ''}"
+        for name, one in asked.items():
+            candidates[name + ending] = functools.partial(load, one, number)
+    results = in_turns(candidates, given.rounds)
+    print(table(results, next(iter(limits))), flush=True)
+    return results

@@ -4,7 +4,6 @@ Log lines and how far each log was read are stored in one transaction, so that a
 counts every record once. Rows keep the order of arrival: clocks may jump, numbers do not.
 """
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import requestlog
+from shared.requestlog import parsed, written
 
 Row = dict[str, Any]
 
@@ -86,10 +86,8 @@ class Joined:
         A labelled row has its `truth`.
         """
         found = self.database.execute(KEPT[labelled], (model, after, count)).fetchall()
-        rows = [(n, json.loads(record), truth) for n, record, truth in found]
-        return [
-            (n, row | {"truth": json.loads(truth)} if labelled else row) for n, row, truth in rows
-        ]
+        rows = [(n, parsed(record), truth) for n, record, truth in found]
+        return [(n, row | {"truth": parsed(truth)} if labelled else row) for n, row, truth in rows]
 
     def models(self, labelled: bool) -> list[str]:
         """Model versions in the order in which they first answered."""
@@ -99,14 +97,14 @@ class Joined:
         """The newest labelled rows of whatever model, oldest first."""
         query = "SELECT record, truth FROM labels JOIN requests USING (id) "
         found = self.database.execute(query + "ORDER BY labels.n DESC LIMIT ?", (count,))
-        rows = [json.loads(record) | {"truth": json.loads(truth)} for record, truth in found]
+        rows = [parsed(record) | {"truth": parsed(truth)} for record, truth in found]
         return rows[::-1]
 
     def unlabelled(self, count: int) -> list[Row]:
         """The newest rows without truth."""
         query = "SELECT record FROM requests WHERE id NOT IN (SELECT id FROM labels) "
         found = self.database.execute(query + "ORDER BY n DESC LIMIT ?", (count,))
-        return [json.loads(record) for (record,) in found]
+        return [parsed(record) for (record,) in found]
 
     def counts(self) -> dict[str, int]:
         """How many truths were `joined`, `duplicate`, `unknown`; how many are `waiting`."""
@@ -117,7 +115,7 @@ class Joined:
     def _requests(self, records: list[Row]) -> None:
         now = time.time()
         rows = [
-            (record["id"], str(record.get("model")), now, json.dumps(record))
+            (record["id"], str(record.get("model")), now, written(record).decode())
             for record in records
             if isinstance(record.get("id"), str)
         ]
@@ -130,7 +128,7 @@ class Joined:
         for record in records:
             if not isinstance(record.get("id"), str) or "truth" not in record:
                 continue
-            identity, truth = record["id"], json.dumps(record["truth"])
+            identity, truth = record["id"], written(record["truth"]).decode()
             known = self.database.execute("SELECT 1 FROM labels WHERE id = ?", (identity,))
             if known.fetchone():
                 self._count("duplicate", 1)

@@ -13,7 +13,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 PARTS = 4
+
+
+def parsed(text: bytes | str) -> Any:
+    """What `written` wrote. Raises ValueError for what is no JSON."""
+    with contextlib.suppress(ValueError):
+        return orjson.loads(text)
+    return json.loads(text)  # half a surrogate
+
+
+def written(content: Any) -> bytes:
+    """JSON in UTF-8. Raises ValueError for numbers that are none, which orjson writes as null."""
+    with contextlib.suppress(TypeError):  # half a surrogate, a number of more than 64 bits
+        if b"null" not in (found := orjson.dumps(content)):
+            return found
+    return json.dumps(content, allow_nan=False).encode()
 
 
 class RequestLog:
@@ -35,16 +52,16 @@ class RequestLog:
         """
         try:
             stamped = {"time": round(time.time(), 3), **record}
-            line = json.dumps(stamped, allow_nan=False).encode() + b"\n"
+            line = written(stamped) + b"\n"
             if not self._is_open() or self.size + len(line) > self.part_bytes:
                 self._open()
-            written = os.write(self.descriptor, line)
-            if written < len(line):  # the next line must not be glued to half of this one
+            size = os.write(self.descriptor, line)
+            if size < len(line):  # the next line must not be glued to half of this one
                 os.ftruncate(self.descriptor, self.size)
                 return False
         except (OSError, ValueError, TypeError, RecursionError):
             return False
-        self.size += written
+        self.size += size
         return True
 
     def _is_open(self) -> bool:
@@ -89,13 +106,13 @@ def follow(
                 if not line.endswith(b"\n"):
                     break
                 end += len(line)
-                if (record := _parsed(line)) is not None:
+                if (record := _record(line)) is not None:
                     yield part.name, end, record
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = parsed(line)
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

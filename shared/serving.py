@@ -1,7 +1,8 @@
 """What is the same in the service of every model: settings, application, provenance, feedback.
 
     settings(...)      keyword arguments of @bentoml.service
-    application(...)   the FastAPI app that BentoML mounts: /info, /feedback, error shape, guards
+    application(...)   the FastAPI app that BentoML mounts: /info, /feedback, error shape
+    protect(...)       guards before it, and its POST routes called directly
     in_pool(...)       the blocking part of an answer, off the event loop
     keep(...)          what monitoring needs of an answer, into the request log
 
@@ -9,25 +10,27 @@ The work lies in a mounted ASGI app because BentoML's own endpoint wrapper costs
 model: 969 requests/s plain, 6,878 with the settings below and a mounted app.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio.to_thread
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.exceptions import HTTPException
 
-from shared import bodies, params, refusals, requestids, telemetry
+from shared import bodies, guards, params, refusals, requestids, telemetry
 from shared.bodies import body as body
 from shared.bodies import read as read
+from shared.direct import Direct
 from shared.lifespan import lifespan
 from shared.models import Loaded, Models
 from shared.refusals import BadInput
-from shared.requestlog import RequestLog
+from shared.requestlog import RequestLog, written
 
 Result = TypeVar("Result")
 SCHEMA = 1  # of the request log's records
@@ -81,6 +84,7 @@ def application(title: str, config: ServiceParams, models: Models[Any], truth: A
     unused: Any = dict.fromkeys(["docs_url", "redoc_url", "openapi_url"])
     app = FastAPI(title=title, lifespan=lifespan, responses=bodies.RESPONSES, **unused)
     folder, limits = Path(config.log_folder), (config.log_max_mb, config.log_keep_days)
+    app.state.pool = ThreadPoolExecutor(config.threads, "answers")
     app.state.models, app.state.log = models, RequestLog(folder, "requests", *limits)
     app.state.feedback = RequestLog(folder, "feedback", *limits)
     secret = requestids.signing_secret(folder)
@@ -96,7 +100,7 @@ def application(title: str, config: ServiceParams, models: Models[Any], truth: A
         return Response(telemetry.exposition(), media_type=telemetry.CONTENT_TYPE)
 
     @app.post("/feedback", openapi_extra=bodies.body(feedback_model))
-    async def feedback(request: Request) -> JSONResponse:
+    async def feedback(request: Request) -> Response:
         """The truth about an earlier answer, once it is known."""
         given: Any = await bodies.read(request, feedback_model)
         if not requestids.is_ours(given.request_id, secret):
@@ -117,8 +121,17 @@ def _feedback(truth: Any) -> type[BaseModel]:
     return create_model("Feedback", __config__=strict, request_id=identity, truth=(truth, ...))
 
 
+def protect(service: Any, app: FastAPI, config: ServiceParams, *content_types: str) -> None:
+    """Put the guards before a BentoML service, and its POST routes right behind them.
+
+    app: all routes; content_types: of bodies, beside JSON.
+    """
+    service.add_asgi_middleware(guards.Guard, **guard(app, config, set(content_types)))
+    service.add_asgi_middleware(Direct, routes=app)
+
+
 def guard(app: FastAPI, config: ServiceParams, content_types: set[str]) -> dict[str, Any]:
-    """Keyword arguments for `Service.add_asgi_middleware(guards.Guard, ...)`; app: all routes."""
+    """Keyword arguments of guards.Guard; app: all routes."""
     return {
         "max_body_mb": config.max_body_mb,
         "content_types": frozenset({"application/json", *content_types}),
@@ -129,11 +142,12 @@ def guard(app: FastAPI, config: ServiceParams, content_types: set[str]) -> dict[
     }
 
 
-def answer(request: Request, loaded: Loaded[Any], content: dict[str, Any]) -> JSONResponse:
+def answer(request: Request, loaded: Loaded[Any], content: dict[str, Any]) -> Response:
     """What every route answers: content, the request's id, the model's version and provenance."""
     chain = loaded.chain
     names = {"request_id": request.state.request_id, "model_version": chain["model_version"]}
-    return JSONResponse({**content, **names, "provenance": chain})
+    body = written({**content, **names, "provenance": chain})
+    return Response(body, media_type="application/json")
 
 
 def keep(request: Request, loaded: Loaded[Any], record: dict[str, Any]) -> None:
@@ -151,9 +165,13 @@ def keep(request: Request, loaded: Loaded[Any], record: dict[str, Any]) -> None:
         telemetry.DROPPED.inc()
 
 
-async def in_pool(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Run the blocking part of an answer in a thread, so that other requests are read meanwhile."""
-    return await anyio.to_thread.run_sync(function, *arguments)
+async def in_pool(request: Request, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Run the blocking part of an answer in one of `threads` threads; others wait their turn.
+
+    More at a time would take the processor from each other, and all would be late.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(request.app.state.pool, function, *arguments)
 
 
 async def _bad_input(request: Request, error: Any) -> Response:

@@ -114,7 +114,7 @@ def test_services_have_one_verb_and_the_common_settings(blueprint: Path) -> None
         ROUTES[blueprint.name],
         *MORE_ROUTES.get(blueprint.name, []),
     ]
-    assert "serving.application(" in service and "guards.Guard" in service
+    assert "serving.application(" in service and "serving.protect(" in service
     settings = params.load_yaml(blueprint / "params.yaml")["service"]
     assert {"max_body_mb", "max_concurrency", "timeout_s", "threads", "log_inputs"} <= set(settings)
 

@@ -153,3 +153,17 @@ for i in range(10**9):
 def test_what_is_shortened_fits_as_json(text: str) -> None:
     short = requestlog.shortened(text, 60)
     assert text.startswith(short) and len(json.dumps(short)) - 2 <= 60
+
+
+def test_what_is_written_is_read_alike_whatever_it_holds(tmp_path: Path) -> None:
+    records = [
+        {"text": "caf\u00e9 \u2028 \U0001f600"},
+        {"text": "\ud800"},
+        {"number": 2**70},
+        {"none": None},
+    ]
+    log = RequestLog(tmp_path, "requests", 1, 1)
+    assert all(log.write(record) for record in records)
+    found = list(requestlog.read(tmp_path, "requests"))
+    assert [{k: v for k, v in one.items() if k != "time"} for one in found] == records
+    assert not log.write({"number": float("nan")}), "a number that is none is no null"

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import anyio
@@ -15,6 +17,7 @@ from prometheus_client import REGISTRY
 from pydantic import BaseModel, ConfigDict
 
 from shared import bodies, guards, params, requestlog, serving
+from shared.direct import Direct
 from shared.models import Models
 
 CHAIN = {"name": "demo", "model_version": "abc", "bento": "demo:1"}
@@ -52,7 +55,7 @@ def app(config: serving.ServiceParams, tmp_path: Path) -> FastAPI:
     @made.post("/ask", openapi_extra=bodies.body(Question, "image", ("image/png",)))
     async def ask(request: Request) -> JSONResponse:
         question = await bodies.read(request, Question, "image")
-        size = await serving.in_pool(len, question.image)
+        size = await serving.in_pool(request, len, question.image)
         serving.keep(request, models.now, made.state.record | {"size": size})
         return serving.answer(request, models.now, {"size": size, "number": question.number})
 
@@ -72,7 +75,8 @@ def app(config: serving.ServiceParams, tmp_path: Path) -> FastAPI:
 def call(
     app: FastAPI, config: serving.ServiceParams, method: str, path: str, **given: Any
 ) -> httpx.Response:
-    guarded = guards.Guard(app, **serving.guard(app, config, {"multipart/form-data", "image/png"}))
+    types = {"multipart/form-data", "image/png"}
+    guarded = guards.Guard(Direct(app, app), **serving.guard(app, config, types))
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(
@@ -173,7 +177,7 @@ def test_the_token_covers_every_route_but_health(
 def test_a_websocket_is_closed_before_it_opens_and_logged(
     app: FastAPI, config: serving.ServiceParams, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guarded, sent = guards.Guard(app, **serving.guard(app, config, set())), []
+    guarded, sent = guards.Guard(Direct(app, app), **serving.guard(app, config, set())), []
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
@@ -225,7 +229,7 @@ def test_injection_stays_in_one_log_line(
 def test_more_than_the_limit_at_once_gets_429_with_retry_after(
     app: FastAPI, config: serving.ServiceParams
 ) -> None:
-    guarded = guards.Guard(app, **serving.guard(app, config, set()))
+    guarded = guards.Guard(Direct(app, app), **serving.guard(app, config, set()))
 
     async def rush() -> list[httpx.Response]:
         app.state.gate = asyncio.Event()
@@ -263,8 +267,29 @@ def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.Servic
         "path": "/ask",
         "headers": [(b"content-type", b"application/json")],
     }
-    asyncio.run(guards.Guard(app, **given)(scope, never, send))
+    asyncio.run(guards.Guard(Direct(app, app), **given)(scope, never, send))
     assert sent[0]["status"] == 408
+
+
+def test_so_many_answers_are_made_at_a_time_as_there_are_threads(
+    app: FastAPI, config: serving.ServiceParams
+) -> None:
+    present, most = 0, 0
+
+    def work() -> None:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
+        time.sleep(0.01)
+        present -= 1
+
+    request: Any = SimpleNamespace(app=app)
+
+    async def run() -> None:
+        await asyncio.gather(*(serving.in_pool(request, work) for _ in range(10)))
+
+    asyncio.run(run())
+    assert most == config.threads == 1
 
 
 def kept(config: serving.ServiceParams) -> list[dict[str, Any]]:

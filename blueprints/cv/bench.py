@@ -1,4 +1,4 @@
-"""The service, the same model behind `mlflow models serve`, and the physical limit, in one run.
+"""The service, the same model in FastAPI and in MLflow's server, and the limit, in one run.
 
 python bench.py        after dvc repro; one image per request, real files of the test split
 
@@ -7,16 +7,16 @@ server. The batched limit is the same with images collected first: what adaptive
 gain at most.
 """
 
-import argparse
 import base64
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import mlflow
 import numpy as np
 import pandas as pd
+from fastapi import Body, FastAPI
 from predictor import Predictor, decode
 
 from shared import benchmark, params
@@ -69,45 +69,39 @@ def limits(files: list[bytes], model: str, threads: int, seconds: float) -> dict
     return {"limit": single, "limit, batches of 8": batched}
 
 
-def loads(
-    ours: str, theirs: str, files: list[bytes], clients: int, seconds: float
-) -> dict[str, Any]:
-    """Candidates with a server, at so many clients at a time."""
-    asked = [{"inputs": [base64.b64encode(content).decode()]} for content in files]
-    bodies = [json.dumps(question).encode() for question in asked]
+def plain() -> FastAPI:
+    """The same predictor in FastAPI: no guards, limits, log, metrics or provenance."""
+    predictor = Predictor(FOLDER / "export", settings()["model"])
+    app = FastAPI()
 
-    def service() -> benchmark.Load:
-        return benchmark.requests(ours + "/classify", files, "image/png", clients, seconds)
+    @app.post("/classify")
+    def classify(content: Annotated[bytes, Body(media_type="image/png")]) -> dict[str, Any]:
+        found = predictor.answer(decode(content))
+        return {"label": found.label, "probability": found.probability}
 
-    def peer() -> benchmark.Load:
-        address, kind = theirs + "/invocations", "application/json"
-        return benchmark.requests(address, bodies, kind, clients, seconds)
+    return app
 
-    return {
-        f"service, {clients} clients": service,
-        f"mlflow models serve, {clients} clients": peer,
-    }
+
+def settings() -> dict[str, Any]:
+    return dict(params.load_yaml(FOLDER / "params.yaml")["service"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    standard = "(default: %(default)s)"
-    parser.add_argument("--seconds", type=float, default=5, help=f"of each load {standard}")
-    parser.add_argument("--rounds", type=int, default=3, help=f"turns of all loads {standard}")
-    given = parser.parse_args()
-    service = params.load_yaml(FOLDER / "params.yaml")["service"]
+    given, service = benchmark.arguments(__doc__), settings()
     model, threads = service["model"], service["threads"]
     table = pd.read_csv(FOLDER / "data/prepared/samples.csv")
     names = table.loc[table["split"] == "test", "image"].head(100)
     files = [(FOLDER / "data/raw/images" / name).read_bytes() for name in names]
+    asked = [{"inputs": [base64.b64encode(content).decode()]} for content in files]
+    wrapped = [json.dumps(question).encode() for question in asked]
+    candidates = {
+        "service": benchmark.Asked("service", "/classify", files, "image/png"),
+        "FastAPI": benchmark.Asked("fastapi", "/classify", files, "image/png"),
+        "mlflow models serve": benchmark.Asked("mlflow", "/invocations", wrapped),
+    }
     saved = functools.partial(save_peer, model=model)
-    with benchmark.servers(FOLDER, saved, threads) as (ours, theirs):
-        candidates = limits(files, model, threads, given.seconds)
-        for clients in (1, 2 * threads, 16 * threads):
-            candidates |= loads(ours, theirs, files, clients, given.seconds)
-        print(benchmark.table(benchmark.in_turns(candidates, given.rounds), "limit"))
+    with benchmark.servers(FOLDER, saved, threads) as addresses:
+        benchmark.run(given, addresses, limits(files, model, threads, given.seconds), candidates)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ from typing import Annotated, Any, Literal
 
 import bentoml
 import monitor
-from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi import Request, Response
 from predictor import BadInput, Predictor, decode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from shared import guards, params, serving
+from shared import params, serving
 from shared.models import Models
 
 FOLDER = Path(__file__).parent
@@ -76,12 +75,12 @@ app = serving.application("cell-inspection", CONFIG, MODELS, TRUTH)
 
 
 @app.post("/classify", openapi_extra=serving.body(Picture, "image", IMAGE_TYPES))
-async def classify(request: Request) -> JSONResponse:
+async def classify(request: Request) -> Response:
     """Is this part defective? Label, probability, and the decision at the operating threshold."""
     picture, loaded = await serving.read(request, Picture, "image"), MODELS.now
     if picture.heatmap and not loaded.predictor.has_heatmap:
         raise BadInput("heatmap", "this architecture has no exact heat map")
-    content, record = await serving.in_pool(score, loaded.predictor, picture)
+    content, record = await serving.in_pool(request, score, loaded.predictor, picture)
     serving.keep(request, loaded, record)
     return serving.answer(request, loaded, content)
 
@@ -111,6 +110,4 @@ class CellInspection:
     """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-CellInspection.add_asgi_middleware(
-    guards.Guard, **serving.guard(app, CONFIG, {"multipart/form-data", *IMAGE_TYPES})
-)
+serving.protect(CellInspection, app, CONFIG, "multipart/form-data", *IMAGE_TYPES)

@@ -21,7 +21,7 @@ from pydantic import PositiveFloat, PositiveInt
 from requested import Document
 from turns import Turns
 
-from shared import guards, params, requestids, serving
+from shared import params, requestids, serving
 from shared.guards import BadInput
 from shared.models import Loaded, Models
 
@@ -144,4 +144,4 @@ class IncidentRecords:
     """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-IncidentRecords.add_asgi_middleware(guards.Guard, **serving.guard(app, CONFIG, set()))
+serving.protect(IncidentRecords, app, CONFIG)

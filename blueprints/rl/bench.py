@@ -1,4 +1,4 @@
-"""The service, the same policy behind `mlflow models serve`, and the physical limit, in one run.
+"""The service, the same model in FastAPI and in MLflow's server, and the limit, in one run.
 
 python bench.py        after dvc repro; one decision per request, and the environment's steps
 
@@ -6,7 +6,6 @@ The limit is deciding in a loop, without any server. The environment's steps per
 those of Stable-Baselines3's own vector of CartPole, with as many environments.
 """
 
-import argparse
 import json
 import time
 from datetime import UTC, datetime
@@ -16,7 +15,9 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from fastapi import FastAPI
 from predictor import Moment, Predictor
+from requested import Situation
 
 from shared import benchmark, packaging, params
 
@@ -48,22 +49,16 @@ def questions(number: int) -> list[Json]:
     return [{"prices": prices[end - week : end].tolist(), "charge_mwh": 2.0} for end in ends]
 
 
-def loads(ours: str, theirs: str, asked: list[Json], clients: int, seconds: float) -> Json:
-    """Candidates with a server, at so many clients at a time."""
-    bodies = {
-        f"service, {clients} clients": (f"{ours}/act", asked),
-        f"mlflow models serve, {clients} clients": (
-            f"{theirs}/invocations",
-            [{"inputs": [json.dumps(question)]} for question in asked],
-        ),
-    }
+def plain() -> FastAPI:
+    """The same predictor in FastAPI: no guards, limits, log, metrics or provenance."""
+    predictor, app = Predictor(FOLDER / "export"), FastAPI()
 
-    def load(name: str) -> benchmark.Load:
-        url, given = bodies[name]
-        texts = [json.dumps(question).encode() for question in given]
-        return benchmark.requests(url, texts, "application/json", clients, seconds)
+    @app.post("/act")
+    def act(question: Situation) -> Json:
+        found = predictor.decide(moment(question.model_dump()))
+        return {"power_mw": found.power, "guards": found.guards}
 
-    return {name: lambda name=name: load(name) for name in bodies}
+    return app
 
 
 def save_peer(folder: Path) -> None:
@@ -99,26 +94,25 @@ def steps_per_second(seconds: float) -> Json:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    standard = "(default: %(default)s)"
-    parser.add_argument("--seconds", type=float, default=5, help=f"of each load {standard}")
-    parser.add_argument("--rounds", type=int, default=3, help=f"turns of all loads {standard}")
-    given = parser.parse_args()
+    given = benchmark.arguments(__doc__)
     for name, rate in steps_per_second(given.seconds).items():
         print(f"{name}: {rate:,.0f} environment steps/s")
-    threads, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
+    workers, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
+    bodies = [json.dumps(question).encode() for question in asked]
+    wrapped = [json.dumps({"inputs": [body.decode()]}).encode() for body in bodies]
     predictor = Predictor(FOLDER / "export")
-    with benchmark.servers(FOLDER, save_peer, threads) as (ours, theirs):
-        candidates: Json = {
-            "limit": lambda: benchmark.calls(
-                lambda question: predictor.decide(moment(question)), asked, 1, given.seconds
-            )
-        }
-        for clients in (1, 8, 32):
-            candidates |= loads(ours, theirs, asked, clients, given.seconds)
-        print(benchmark.table(benchmark.in_turns(candidates, given.rounds), "limit"))
+
+    def decide(question: Json) -> None:
+        predictor.decide(moment(question))
+
+    limits = {"limit, one core": lambda: benchmark.calls(decide, asked, 1, given.seconds)}
+    candidates = {
+        "service": benchmark.Asked("service", "/act", bodies),
+        "FastAPI": benchmark.Asked("fastapi", "/act", bodies),
+        "mlflow models serve": benchmark.Asked("mlflow", "/invocations", wrapped),
+    }
+    with benchmark.servers(FOLDER, save_peer, workers) as addresses:
+        benchmark.run(given, addresses, limits, candidates)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ usual price of the week before, so that a policy learnt at 30 $/MWh reads 60 $/M
 is the week up to and including the present step, oldest first.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import battery as physics
@@ -50,6 +51,20 @@ def mended(window: Array, day: int) -> Array:
     return np.where(np.isfinite(days), days, usual).reshape(-1)
 
 
+def middle(values: Array) -> Array:
+    """Medians of the rows [n, columns], NaN left out, in a fifth of np.median's time for one."""
+    if np.isnan(values).any():
+        return np.asarray(np.nanmedian(values, axis=1))
+    ordered, half = np.sort(values, axis=1), values.shape[1] // 2
+    return np.asarray((ordered[:, half] + ordered[:, -half - 1]) / 2)
+
+
+@functools.cache
+def knots(number: int) -> Array:
+    """Four of `number` levels, or all of fewer."""
+    return np.linspace(0, number - 1, min(number, 4)).astype(int)
+
+
 def squashed(values: Array, unit: Array) -> Array:
     """Differences in units of the usual price; spikes of hundreds of units become single digits."""
     return np.arcsinh(values / unit)
@@ -64,16 +79,16 @@ def moments(
     """
     day = windows.shape[1] // DAYS
     price = windows[:, -1]
-    unit = np.maximum(np.median(np.abs(windows), axis=1), usual / 6)
+    unit = np.maximum(middle(np.abs(windows)), usual / 6)
     expected = forecasts(windows, day)
     flat = expected.reshape(-1, day - 1)
     value = planning.values(battery, flat).reshape(len(windows), len(PLANS), -1)
     marginal = np.diff(value, axis=2) / (battery.energy_mwh / (value.shape[2] - 1))
-    knots = np.linspace(0, marginal.shape[2] - 1, min(marginal.shape[2], 4)).astype(int)
+    most = knots(marginal.shape[2])
     apart, here = unit[:, None], price[:, None]
     parts = [
         squashed(windows[:, -day - 1 : -1][:, ::-1] - here, apart),
-        squashed((marginal[:, :, knots] - here[..., None]).reshape(len(windows), -1), apart),
+        squashed((marginal[:, :, most] - here[..., None]).reshape(len(windows), -1), apart),
         squashed(here, apart),
         np.log(unit / usual)[:, None],
         np.sin(hour * np.pi / 12)[:, None],
@@ -101,7 +116,8 @@ def observe(battery: Battery, seen: Moments, charge: Array, before: Array) -> Ar
         parts += [np.arcsinh(gain / size), (extreme / battery.power_mw)[:, None]]
     if battery.ramp_mw is not None:
         parts.append((before / battery.power_mw)[:, None])
-    return np.clip(np.concatenate(parts, axis=1), -BOUND, BOUND).astype(np.float32)
+    both = np.concatenate(parts, axis=1)
+    return np.minimum(np.maximum(both, -BOUND), BOUND).astype(np.float32)
 
 
 def width(battery: Battery, day: int, signals: int) -> int:

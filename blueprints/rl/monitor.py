@@ -10,6 +10,7 @@ from typing import Any
 import battery as physics
 import hindsight
 import numpy as np
+from features import middle
 
 from shared import drift
 from shared.drift import Estimate
@@ -50,17 +51,16 @@ def features(weeks: Array, usual: float) -> dict[str, Array]:
     level: log of the week's typical price over `usual`, training's; price: the present one, and
     step: its distance from the last, both in typical prices, squashed.
     """
-    typical = np.maximum(np.nanmedian(np.abs(weeks), axis=1), usual / 6)
+    typical = np.maximum(middle(np.abs(weeks)), usual / 6)
     price, step = weeks[:, -1] / typical, (weeks[:, -1] - weeks[:, -2]) / typical
     return {"level": np.log(typical / usual), "price": np.arcsinh(price), "step": np.arcsinh(step)}
 
 
 def seen(prices: Array, usual: float) -> dict[str, float | None]:
     """The features of one week for the request log; none where the present price is not known."""
-    if not np.isfinite(prices[-1]):
-        return {}
-    found = {name: float(value[0]) for name, value in features(prices[None], usual).items()}
-    return {key: round(value, 4) if np.isfinite(value) else None for key, value in found.items()}
+    found = features(prices[None], usual) if np.isfinite(prices[-1]) else {}
+    one = {name: float(value[0]) for name, value in found.items()}
+    return {key: round(value, 4) if np.isfinite(value) else None for key, value in one.items()}
 
 
 def numbered(observations: Array) -> dict[str, Array]:

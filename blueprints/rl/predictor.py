@@ -66,7 +66,7 @@ class Predictor:
         number, given = self.meta["env"]["actions"], np.asarray(action, float).reshape(len(action))
         if number is None:
             return given
-        known = np.isin(given, np.arange(number))
+        known = (given >= 0) & (given < number) & (given == np.floor(given))
         return np.where(known, 2 * given / (number - 1) - 1, np.nan)
 
     def observe(self, moment: Moment, charge: float, before: float) -> Array:

@@ -56,7 +56,7 @@ def without_holes(
 def plausible_charge(battery: Battery, charge: float | None, guards: list[str]) -> float:
     """The charge as told, within the battery; unknown counts as empty: nothing can be sold."""
     known = charge is not None and np.isfinite(charge)
-    within = float(np.clip(charge, 0, battery.energy_mwh)) if known else 0.0  # type: ignore[arg-type]
+    within = min(max(float(charge), 0.0), battery.energy_mwh) if known else 0.0  # type: ignore[arg-type]
     if not known or abs(within - charge) > physics.TOLERANCE:  # type: ignore[operator]
         guards.append("charge")
     return within
@@ -65,7 +65,7 @@ def plausible_charge(battery: Battery, charge: float | None, guards: list[str]) 
 def plausible_before(battery: Battery, before: float | None) -> float:
     """The power of the last step; unknown counts as none."""
     known = before is not None and np.isfinite(before)
-    return float(np.clip(before, -battery.power_mw, battery.power_mw)) if known else 0.0  # type: ignore[arg-type]
+    return min(max(float(before), -battery.power_mw), battery.power_mw) if known else 0.0  # type: ignore[arg-type]
 
 
 def contained(
@@ -80,8 +80,9 @@ def contained(
     if "charge" in guards:
         usable = 0.0
     state = np.array([charge]), np.array([before])
-    asked = np.clip(usable, -1, 1) * battery.power_mw
-    power = physics.power(battery, np.array([np.clip(usable, -1, 1)]), *state)
+    share_of_power = min(max(usable, -1.0), 1.0)
+    asked = share_of_power * battery.power_mw
+    power = physics.power(battery, np.array([share_of_power]), *state)
     if abs(power[0] - asked) > physics.TOLERANCE:
         guards.append("limits")
     after = physics.move(battery, state[0], power).charge

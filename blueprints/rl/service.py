@@ -12,13 +12,12 @@ import bentoml
 import monitor
 import numpy as np
 import requested
-from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi import Request, Response
 from predictor import Predictor
 from pydantic import PositiveFloat, PositiveInt
 from requested import Episode
 
-from shared import guards, params, serving
+from shared import params, serving
 from shared.guards import BadInput
 from shared.models import Models
 
@@ -55,7 +54,7 @@ app = serving.application("battery-dispatch", CONFIG, MODELS, truth=float)
 
 
 @app.post("/act", openapi_extra=serving.body(QUESTION))
-async def act(request: Request) -> JSONResponse:
+async def act(request: Request) -> Response:
     """What to do in the step that begins; feasible whatever is asked, with the guards that acted.
 
     The truth for /feedback is the price or reward that the step had in the end.
@@ -117,11 +116,12 @@ def play(
 
 
 @app.post("/simulate", openapi_extra=serving.body(Episode))
-async def simulate(request: Request) -> JSONResponse:
+async def simulate(request: Request) -> Response:
     """What the policy would have done with given prices: a row per step after the first week."""
     asked, loaded = await serving.read(request, Episode), MODELS.now
     prices, start = requested.episode(asked, loaded.predictor.meta, CONFIG.max_steps)
-    rows = await serving.in_pool(simulated, loaded.predictor, prices, start, asked.charge_mwh)
+    arguments = (loaded.predictor, prices, start, asked.charge_mwh)
+    rows = await serving.in_pool(request, simulated, *arguments)
     columns = dict(zip(backtest.COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     content = {"steps": len(rows), "profit": sum(columns["earned"]), **columns}
     return serving.answer(request, loaded, content)
@@ -139,4 +139,4 @@ class BatteryDispatch:
     """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-BatteryDispatch.add_asgi_middleware(guards.Guard, **serving.guard(app, CONFIG, set()))
+serving.protect(BatteryDispatch, app, CONFIG)

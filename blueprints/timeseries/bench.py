@@ -1,12 +1,12 @@
-"""The service, the same model behind `mlflow models serve`, and the physical limit, in one run.
+"""The service, the same model in FastAPI and in MLflow's server, and the limit, in one run.
 
 python bench.py        after dvc repro; one forecast per request, by id and by history
 
 The limit is reading the features and forecasting in a loop of `service.threads` threads, without
-any server. MLflow's server gets the same histories; it has no feature store to ask.
+any server. By id, FastAPI asks the feature store as the service does, and MLflow's server has the
+features in memory: its container has no store.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 import store
-from predictor import Predictor
+from fastapi import FastAPI
+from predictor import Answer, Predictor
+from requested import Question
 
 from shared import benchmark, packaging, params
 
@@ -27,17 +29,25 @@ class Peer(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: Any) -> None:
         self.predictor = Predictor(context.artifacts["export"])
+        online = store.reading(Path(context.artifacts["export"]) / "store")
+        names = self.predictor.meta["series"]
+        self.rows = {row["series_id"]: row for row in store.newest(online, names)}
 
     def predict(
         self, context: Any, model_input: list[str], parameters: Any = None
     ) -> list[dict[str, Any]]:
         meta, answers = self.predictor.meta, []
-        for text in model_input:
-            values, last = history(json.loads(text)["history"])
-            known = self.predictor.of_history(values, last)
-            (found,) = self.predictor.forecast(known, meta["horizon"], meta["levels"])
-            answers.append({"timestamps": found.timestamps, "mean": found.mean.tolist()})
+        for question in map(json.loads, model_input):
+            if "series_id" in question:
+                known = self.predictor.known([self.rows[question["series_id"]]])
+            else:
+                known = self.predictor.of_history(*history(question["history"]))
+            answers += map(told, self.predictor.forecast(known, meta["horizon"], meta["levels"]))
         return answers
+
+
+def told(found: Answer) -> dict[str, Any]:
+    return {"timestamps": found.timestamps, "mean": found.mean.tolist()}
 
 
 def history(given: dict[str, Any]) -> tuple[np.ndarray, pd.Timestamp]:
@@ -74,23 +84,20 @@ def limits(asked: list[dict[str, Any]], threads: int, seconds: float) -> dict[st
     }
 
 
-def loads(
-    ours: str, theirs: str, asked: list[dict[str, Any]], clients: int, seconds: float
-) -> dict[str, Any]:
-    """Candidates with a server, at so many clients at a time."""
-    names = params.read_json(FOLDER / "export/model.json")["series"][: len(asked)]
-    bodies = {
-        f"service by id, {clients} clients": [{"series_id": name} for name in names],
-        f"service by history, {clients} clients": asked,
-        f"mlflow models serve, {clients} clients": [{"inputs": [json.dumps(q)]} for q in asked],
-    }
+def plain() -> FastAPI:
+    """The same predictor in FastAPI: no guards, limits, log, metrics or provenance."""
+    predictor, app = Predictor(FOLDER / "export"), FastAPI()
+    online, meta = store.reading(FOLDER / "export/store"), predictor.meta
 
-    def load(name: str) -> benchmark.Load:
-        url = f"{theirs}/invocations" if name.startswith("mlflow") else f"{ours}/forecast"
-        texts = [json.dumps(question).encode() for question in bodies[name]]
-        return benchmark.requests(url, texts, "application/json", clients, seconds)
+    @app.post("/forecast")
+    def forecast(question: Question) -> dict[str, Any]:
+        if question.series_id is not None:
+            known = predictor.known(store.newest(online, [question.series_id]))
+        else:
+            known = predictor.of_history(*history(question.model_dump()["history"]))
+        return told(*predictor.forecast(known, meta["horizon"], meta["levels"]))
 
-    return {name: lambda name=name: load(name) for name in bodies}
+    return app
 
 
 def save_peer(folder: Path) -> None:
@@ -105,19 +112,23 @@ def save_peer(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    standard = "(default: %(default)s)"
-    parser.add_argument("--seconds", type=float, default=5, help=f"of each load {standard}")
-    parser.add_argument("--rounds", type=int, default=3, help=f"turns of all loads {standard}")
-    given = parser.parse_args()
+    given = benchmark.arguments(__doc__)
     threads, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
-    with benchmark.servers(FOLDER, save_peer, threads) as (ours, theirs):
-        candidates = limits(asked, threads, given.seconds)
-        for clients in (1, 2 * threads, 16 * threads):
-            candidates |= loads(ours, theirs, asked, clients, given.seconds)
-        print(benchmark.table(benchmark.in_turns(candidates, given.rounds), "limit"))
+    names = params.read_json(FOLDER / "export/model.json")["series"][: len(asked)]
+    candidates = {}
+    for kind, given_questions in {
+        "id": [{"series_id": n} for n in names],
+        "history": asked,
+    }.items():
+        bodies = [json.dumps(question).encode() for question in given_questions]
+        wrapped = [json.dumps({"inputs": [body.decode()]}).encode() for body in bodies]
+        candidates |= {
+            f"service, by {kind}": benchmark.Asked("service", "/forecast", bodies),
+            f"FastAPI, by {kind}": benchmark.Asked("fastapi", "/forecast", bodies),
+            f"mlflow models serve, by {kind}": benchmark.Asked("mlflow", "/invocations", wrapped),
+        }
+    with benchmark.servers(FOLDER, save_peer, threads) as addresses:
+        benchmark.run(given, addresses, limits(asked, threads, given.seconds), candidates)
 
 
 if __name__ == "__main__":

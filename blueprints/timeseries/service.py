@@ -4,7 +4,6 @@ bentoml serve service:DemandForecast        then open http://127.0.0.1:3000
 curl -H 'content-type: application/json' -d '{"series_id": "M1"}' http://127.0.0.1:3000/forecast
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ import numpy as np
 import pandas as pd
 import requested
 import store
-from fastapi import Request
-from fastapi.responses import JSONResponse
-from predictor import Known, Predictor
+from fastapi import Request, Response
+from forecaster import Forecaster, Made
+from predictor import Known
 from pydantic import Field
 from requested import Question
 
-from shared import guards, params, serving
+from shared import params, serving
 from shared.guards import BadInput
 from shared.models import Models
 
@@ -30,17 +29,6 @@ FOLDER = Path(__file__).parent
 
 class ServiceParams(serving.ServiceParams):
     max_history: int = Field(ge=1)
-
-
-class Forecaster(Predictor):
-    """A model, and the newest features of the series that it knows.
-
-    Another online store (Redis, PostgreSQL) is a folder with its own feature_store.yaml.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.store = store.reading(Path(os.environ.get("FEATURE_STORE", folder / "store")))
 
 
 def interface(predictor: Forecaster) -> dict[str, Any]:
@@ -62,15 +50,22 @@ app = serving.application("demand-forecast", CONFIG, MODELS, TRUTH)
 
 
 @app.post("/forecast", openapi_extra=serving.body(Question))
-async def forecast(request: Request) -> JSONResponse:
+async def forecast(request: Request) -> Response:
     """Mean and intervals of the steps to come, for a trained series or for a history."""
-    question, loaded = await serving.read(request, Question), MODELS.now
-    content, record = await serving.in_pool(answer, loaded.predictor, question)
+    loaded, body = MODELS.now, await request.body()
+    predictor = loaded.predictor
+    version = store.version(predictor.store)
+    if (made := predictor.made(body, version)) is None:
+        question = await serving.read(request, Question)
+        made = await serving.in_pool(request, answer, predictor, question)
+        if question.series_id is not None:
+            predictor.keep(body, version, made)
+    content, record = made
     serving.keep(request, loaded, record)
     return serving.answer(request, loaded, content)
 
 
-def answer(predictor: Forecaster, question: Question) -> tuple[dict[str, Any], dict[str, Any]]:
+def answer(predictor: Forecaster, question: Question) -> Made:
     """What is answered, and what the request log keeps of it."""
     meta = predictor.meta
     horizon, levels = requested.limits(question, meta)
@@ -130,4 +125,4 @@ class DemandForecast:
     """Mounts the app above; health checks and the Swagger page are BentoML's."""
 
 
-DemandForecast.add_asgi_middleware(guards.Guard, **serving.guard(app, CONFIG, set()))
+serving.protect(DemandForecast, app, CONFIG)

@@ -7,6 +7,7 @@ asks for moments of the past (`at`), the service for the newest (`newest`).
 """
 
 import os
+import time
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -97,6 +98,16 @@ def newest(store: Any, series_id: list[str]) -> list[dict[str, Any]]:
         for row in rows
         if row["recent"] is not None
     ]
+
+
+def version(store: Any) -> int:
+    """A number that changes when what is online may have changed.
+
+    SQLite's file tells; what other stores have counts as new every minute.
+    """
+    path = getattr(store.config.online_store, "path", None)
+    file = store.repo_path / path if path else None
+    return int(file.stat().st_mtime_ns if file else time.monotonic() / 60)
 
 
 def reading(folder: Path) -> Any:
