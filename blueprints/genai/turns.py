@@ -50,16 +50,19 @@ class Turns:
             stop.set()
 
     async def _place(self, request: Request) -> None:
+        """Wait for a place, in the order of coming: who looks up keeps the place in the queue."""
         end = asyncio.get_running_loop().time() + self.wait_s
-        while True:
-            try:
-                await asyncio.wait_for(self.places.acquire(), LOOK_S)
-                return
-            except TimeoutError:
+        place = asyncio.create_task(self.places.acquire())
+        try:
+            while not (await asyncio.wait({place}, timeout=LOOK_S))[0]:
                 await still_there(request)
                 if asyncio.get_running_loop().time() > end:
                     reason = f"no place got free within {self.wait_s:g} s; try again"
-                    raise BadInput("request", reason, 429) from None
+                    raise BadInput("request", reason, 429)
+        except BaseException:
+            if not place.cancel():  # it got free in this moment
+                self.places.release()
+            raise
 
     async def _next(
         self, request: Request, queue: "asyncio.Queue[Piece | Exception | None]", end: float

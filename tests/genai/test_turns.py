@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from predictor import Piece
-from turns import Turns
+from turns import LOOK_S, Turns
 
 from shared.guards import BadInput
 
@@ -63,6 +63,27 @@ def test_one_place_is_taken_by_one_at_a_time() -> None:
 
     asyncio.run(check())
     assert most == 1
+
+
+def test_who_came_first_is_answered_first_however_often_it_looked_up() -> None:
+    order: list[str] = []
+
+    def named(name: str, pause: float) -> Callable[[Callable[[], bool]], Iterator[Piece]]:
+        def generate(stopped: Callable[[], bool]) -> Iterator[Piece]:
+            order.append(name)
+            yield from counting(1, pause)(stopped)
+
+        return generate
+
+    async def check() -> None:
+        turns, tasks = Turns(1, 30, 60), []
+        for name, pause in (("first", 5 * LOOK_S), ("second", 0.0), ("third", 0.0)):
+            tasks.append(asyncio.create_task(said(turns, Client(), named(name, pause))))
+            await asyncio.sleep(1.5 * LOOK_S)  # the second has looked up before the third comes
+        await asyncio.gather(*tasks)
+
+    asyncio.run(check())
+    assert order == ["first", "second", "third"]
 
 
 def test_who_waits_too_long_is_told_to_come_back() -> None:
