@@ -8,6 +8,7 @@ into build/ and built from there.
 """
 
 import ast
+import contextlib
 import importlib.metadata
 import re
 import shutil
@@ -96,9 +97,12 @@ def assemble(folder: Path = Path(), build: Path = BUILD) -> dict[str, Any]:
 def build(chain: dict[str, Any], build: Path = BUILD, dist: Path = DIST) -> Path:
     """Build the Bento from the filled folder and export its archive; gives the archive's path."""
     import bentoml
+    from bentoml.exceptions import BentoMLException
 
     name, version = chain["bento"].split(":")
-    if any(str(bento.tag) == chain["bento"] for bento in bentoml.list()):
+    # Of the same results, whole or cut off by a kill; a list of all would stumble over any that is
+    # being built beside this one.
+    with contextlib.suppress(BentoMLException):
         bentoml.delete(chain["bento"])
     script = (build / "service.py").read_text(encoding="utf-8")
     service = re.search(r"@bentoml\.service.*?class (\w+)", script, re.DOTALL)

@@ -1,4 +1,5 @@
 import importlib.metadata
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,5 +70,10 @@ def test_the_bento_is_built_exported_and_registered(
     params.write_json(folder / "reports/objectives.json", {"passed": True})
     packaging.main()
     packaging.main()  # the same results again replace the Bento instead of failing
+    bento = params.read_json(folder / "build/provenance.json")["bento"].replace(":", "/")
+    for half in (bento, "other/being-built"):
+        shutil.rmtree(folder / "store/bentos" / half, ignore_errors=True)
+        (folder / "store/bentos" / half).mkdir(parents=True)
+    packaging.main()  # a Bento that a kill cut off, and one that another pipeline is building
     assert "demo version 1: challenger" in capsys.readouterr().out
     assert (folder / "dist/demo.bento").stat().st_size > 10_000
