@@ -3,6 +3,7 @@
     arguments    which key result was missed, and where live/ and the service are
     workspace    a copy of the blueprint in live/work/
     version      DVC keeps the grown data; their hash
+    ease         key results whose place the comparison takes leave the gate
     configure    parameters of this run, e.g. the grown data as source
     reproduce    `dvc repro` there, with the gate as in every release
     finish       the new model is served if the comparison proves it better
@@ -19,6 +20,8 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from shared import lineage, objectives, params, provenance, registry, releasing
 from shared.audit import FOLDER, KEY_RESULT, SERVICE, folder, tail
@@ -55,6 +58,17 @@ def version(data: Path) -> str:
         raise Failed(f"dvc add {data}: {done.stderr.strip()}")
     pointer = params.load_yaml(data.with_name(f"{data.name}.dvc"))
     return str(pointer["outs"][0]["md5"])
+
+
+def ease(work: Path, names: tuple[str, ...]) -> None:
+    """Take release key results out of the workspace's gate."""
+    path = work / "objectives.yaml"
+    document = params.load_yaml(path)
+    for objective in document["objectives"]:
+        kept = [result for result in objective["key_results"] if result["id"] not in names]
+        objective["key_results"] = kept
+    with params.atomic(path) as draft:
+        draft.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
 def configure(work: Path, changes: dict[str, Any]) -> None:

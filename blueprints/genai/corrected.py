@@ -29,6 +29,7 @@ class RetrainParams(params.Params):
     same_record: bool
     epochs: PositiveInt
     learning_rate: PositiveFloat
+    gate_without: tuple[str, ...]
 
 
 def read(path: Path) -> Rows:

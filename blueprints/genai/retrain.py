@@ -89,6 +89,7 @@ def main() -> None:
     asked, config = retraining.arguments(__doc__), params.read("retrain", RetrainParams)
     rows = collect(asked.live, config)
     work = retraining.workspace(asked.live)
+    retraining.ease(work, config.gate_without)
     retraining.configure(work, changes(asked.live, config))
     retraining.reproduce(work)
     models = [Predictor(folder / "export") for folder in (work,)]

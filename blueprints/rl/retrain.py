@@ -98,19 +98,6 @@ def changes(live: Path, config: RetrainParams, newest: pd.Timestamp) -> Json:
     }
 
 
-def ease(work: Path, names: tuple[str, ...]) -> None:
-    """Take release key results out of the workspace's gate."""
-    import yaml
-
-    path = work / "objectives.yaml"
-    document = params.load_yaml(path)
-    for objective in document["objectives"]:
-        kept = [result for result in objective["key_results"] if result["id"] not in names]
-        objective["key_results"] = kept
-    with params.atomic(path) as draft:
-        draft.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-
-
 def losses(predictor: Predictor, work: Path) -> Array:
     """[days] of the test: minus what each whole day earns, from an empty battery."""
     table = pd.read_parquet(work / "data/prepared/market.parquet")
@@ -129,7 +116,7 @@ def main() -> None:
     table = collect(asked.live, config, source)
     newest = table["timestamp"].iloc[-1].tz_convert(source.timezone)
     work = retraining.workspace(asked.live)
-    ease(work, config.gate_without)
+    retraining.ease(work, config.gate_without)
     retraining.configure(work, changes(asked.live, config, newest))
     retraining.reproduce(work)
     models = [Predictor(work / "export"), Predictor(releasing.serving(asked.live))]

@@ -19,6 +19,7 @@ CONFIG: dict[str, Any] = {
     "same_record": True,
     "epochs": 1,
     "learning_rate": 0.001,
+    "gate_without": (),
 }
 SCHEMA = {
     "type": "object",

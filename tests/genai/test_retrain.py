@@ -29,7 +29,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 CONFIG: Json = {"rows": 200, "held_back": 32, "validation_share": 0.2, "same_record": True}
-CONFIG |= {"epochs": 1, "learning_rate": 0.001}
+CONFIG |= {"epochs": 1, "learning_rate": 0.001, "gate_without": ()}
 
 
 def told(number: int, how: str = "") -> str:

@@ -156,7 +156,7 @@ def test_parameters_of_a_retraining_are_there(tmp_path: Path) -> None:
 def test_the_gate_of_a_retraining_leaves_out_what_was_set_for_a_year(tmp_path: Path) -> None:
     shutil.copy(stages.BLUEPRINT / "objectives.yaml", tmp_path)
     whole, names = objectives.load(tmp_path / "objectives.yaml"), set(config().gate_without)
-    retrain.ease(tmp_path, config().gate_without)
+    retraining.ease(tmp_path, config().gate_without)
     eased = objectives.load(tmp_path / "objectives.yaml")
     assert names <= {result.id for result in whole.release}
     assert [one for one in whole.key_results if one.id not in names] == eased.key_results
