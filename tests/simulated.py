@@ -1,0 +1,68 @@
+"""The live loop of a copied-out folder, run to its end by `python -m shared.live simulate`."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from copied import App, edit
+
+STORY = ["alert", "retrain_started", "data_appended", "reproduced", "challenger", "compared"]
+STORY += ["promoted", "served", "retrain_finished"]
+LEAD = "traffic: "
+Line = dict[str, Any]
+
+
+class Ended(NamedTuple):
+    """What a simulation printed and the audit log it left."""
+
+    returncode: int
+    output: str
+    audit: list[Line]
+
+
+def small_windows(app: App, size: int) -> None:
+    """Every live key result on windows of `size`, two of three of which must miss the target."""
+
+    def change(document: Line) -> None:
+        for objective in document["objectives"]:
+            for result in objective["key_results"]:
+                if "window" in result:
+                    kind = result["window"].split()[-1]
+                    result |= {"window": f"{size} {kind}", "for": "2 of 3"}
+
+    edit(app.folder / "objectives.yaml", change)
+
+
+def simulate(app: App, shift: str, rate: float, *options: str) -> Ended:
+    command = ["python", "-m", "shared.live", "simulate", "--shift", shift, "--rate", str(rate)]
+    done = subprocess.run(
+        [*command, "--windows", "3", *options],
+        cwd=app.folder,
+        env=app.environment,
+        capture_output=True,
+        text=True,
+    )
+    log = app.folder / "simulated/audit.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    ends = {
+        path.name: path.read_text()[-1500:] for path in Path(app.folder).glob("simulated/*.log")
+    }
+    output = f"{done.stdout}\n{done.stderr[-2000:]}\n{json.dumps(ends, indent=1)}"
+    return Ended(done.returncode, output, [json.loads(line) for line in lines])
+
+
+def assert_answered(found: Ended) -> None:
+    """Quiet before the shift; after it the whole story, and no request was lost on the way."""
+    assert found.returncode == 0, found.output[-8000:]
+    incident = line_of(found, "retrain_started")["incident"]
+    assert [line["event"] for line in found.audit if line.get("incident") == incident] == STORY
+    told = [line for line in found.output.splitlines() if line.startswith(LEAD)]
+    usual, shifted = (json.loads(line.removeprefix(LEAD)) for line in told)
+    assert set(usual["answers"]) == set(shifted["answers"]) == {"200"}
+    old, new = line_of(found, "challenger")["champion"], line_of(found, "promoted")["version"]
+    assert list(usual["models"]) == [old] and list(shifted["models"]) == [old, new]
+
+
+def line_of(found: Ended, event: str) -> Line:
+    return next(line for line in found.audit if line["event"] == event)
