@@ -68,14 +68,12 @@ def _answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def servers(
-    folder: Path, save_peer: Callable[[Path], None], workers: int
-) -> Iterator[dict[str, str]]:
-    """Addresses by name of who answers for the model of the blueprint in `folder`.
+def servers(folder: Path, save_peer: Callable[[Path], None]) -> Iterator[dict[str, str]]:
+    """Addresses by name of who answers for the model of the blueprint in `folder`: a process each.
 
     service   its service
     fastapi   `plain` of its bench.py: the model in FastAPI, as anybody would write it first
-    mlflow    `mlflow models serve` with `workers` processes; save_peer writes its model
+    mlflow    `mlflow models serve`; save_peer writes its model
     """
     os.environ.pop("SERVICE_TOKEN", None)
     ports = {name: str(free_port()) for name in ("service", "fastapi", "mlflow")}
@@ -89,7 +87,7 @@ def servers(
         plain = ["uvicorn", "--factory", "bench:plain", "--app-dir", str(folder)]
         plain += ["--port", ports["fastapi"], "--no-access-log"]
         mlflow = ["mlflow", "models", "serve", "--model-uri", str(logs / "model")]
-        mlflow += ["--port", ports["mlflow"], "--env-manager", "local", "--workers", str(workers)]
+        mlflow += ["--port", ports["mlflow"], "--env-manager", "local"]
         with (
             running(serve, found["service"] + "/readyz", logs / "service.log", env=own),
             running(plain, found["fastapi"] + "/openapi.json", logs / "fastapi.log"),

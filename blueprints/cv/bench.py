@@ -100,7 +100,7 @@ def main() -> None:
         "mlflow models serve": benchmark.Asked("mlflow", "/invocations", wrapped),
     }
     saved = functools.partial(save_peer, model=model)
-    with benchmark.servers(FOLDER, saved, threads) as addresses:
+    with benchmark.servers(FOLDER, saved) as addresses:
         benchmark.run(given, addresses, limits(files, model, threads, given.seconds), candidates)
 
 

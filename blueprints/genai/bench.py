@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from predictor import Predictor
 from requested import Document
 
-from shared import benchmark, packaging, params
+from shared import benchmark, packaging
 
 FOLDER = Path(__file__).parent
 Json = dict[str, Any]
@@ -99,7 +99,6 @@ def main() -> None:
     given = benchmark.arguments(__doc__, seconds=20)
     table = pd.read_parquet(FOLDER / "data/prepared/examples.parquet")
     texts = list(table[table["split"] == "test"]["text"])
-    threads = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"]
     predictor = Predictor(FOLDER / "export")
     bodies = [json.dumps({"text": text}).encode() for text in texts]
     wrapped = [json.dumps({"inputs": [text]}).encode() for text in texts]
@@ -109,7 +108,7 @@ def main() -> None:
         "FastAPI": benchmark.Asked("fastapi", "/extract", bodies),
         "mlflow models serve": benchmark.Asked("mlflow", "/invocations", wrapped),
     }
-    with benchmark.servers(FOLDER, save_peer, threads) as addresses:
+    with benchmark.servers(FOLDER, save_peer) as addresses:
         print(streams(predictor, addresses["service"] + "/extract", texts))
         print()
         benchmark.run(given, addresses, limits, candidates, clients=(1, 4))

@@ -97,7 +97,7 @@ def main() -> None:
     given = benchmark.arguments(__doc__)
     for name, rate in steps_per_second(given.seconds).items():
         print(f"{name}: {rate:,.0f} environment steps/s")
-    workers, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
+    asked = questions(100)
     bodies = [json.dumps(question).encode() for question in asked]
     wrapped = [json.dumps({"inputs": [body.decode()]}).encode() for body in bodies]
     predictor = Predictor(FOLDER / "export")
@@ -111,7 +111,7 @@ def main() -> None:
         "FastAPI": benchmark.Asked("fastapi", "/act", bodies),
         "mlflow models serve": benchmark.Asked("mlflow", "/invocations", wrapped),
     }
-    with benchmark.servers(FOLDER, save_peer, workers) as addresses:
+    with benchmark.servers(FOLDER, save_peer) as addresses:
         benchmark.run(given, addresses, limits, candidates)
 
 

@@ -127,7 +127,7 @@ def main() -> None:
             f"FastAPI, by {kind}": benchmark.Asked("fastapi", "/forecast", bodies),
             f"mlflow models serve, by {kind}": benchmark.Asked("mlflow", "/invocations", wrapped),
         }
-    with benchmark.servers(FOLDER, save_peer, threads) as addresses:
+    with benchmark.servers(FOLDER, save_peer) as addresses:
         benchmark.run(given, addresses, limits(asked, threads, given.seconds), candidates)
 
 

@@ -91,7 +91,8 @@ def answer(predictor: Forecaster, question: Question) -> Made:
     moment = (float(season.mean()), float((season - before).mean()), float(season.std()))
     # "model" is the version in the log
     record = content | {"method": found.model} | monitor.features(*moment)
-    record |= {"scale": scale(predictor, question), "covariates": question.covariates}
+    record |= {"scale": scale(predictor, question)}
+    record |= {"covariates": question.covariates} if question.covariates else {}
     if CONFIG.log_inputs and question.history is not None:
         record |= {"history": question.history.values}
     return content, record
