@@ -4,12 +4,15 @@ live/ is a DVC project without git, since git and DVC ignore it in the blueprint
 blueprint's, so that nothing is stored twice and what has not changed is not run again.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from shared import objectives, params, registry, tracking
 
@@ -33,6 +36,7 @@ def workspace(live: Path) -> Path:
     """
     folder, work = live.resolve().parent, live.resolve() / "work"
     project(live)
+    mend(live / ".dvc/tmp/rwlock")
     work.mkdir(exist_ok=True)
     results = _in_git(folder)
     for path in work.glob("*.py"):
@@ -64,6 +68,31 @@ def project(live: Path) -> None:
     (live / ".dvcignore").write_text(IGNORED, encoding="utf-8")
     with params.atomic(config) as draft:
         draft.write_text(CONFIG.format(cache=cache), encoding="utf-8")
+
+
+def mend(lock: Path) -> None:
+    """Remove DVC's file of locks where a kill tore it, or where no holder of a lock lives.
+
+    DVC itself takes a killed process for alive as long as nobody has waited for it.
+    """
+    try:
+        held = json.loads(lock.read_text(encoding="utf-8"))
+        parts = [part for kind in ("read", "write") for part in held[kind].values()]
+        holders = [one for part in parts for one in (part if isinstance(part, list) else [part])]
+        lives = any(_lives(int(one["pid"])) for one in holders)
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError, AttributeError):
+        lives = False
+    if not lives:
+        lock.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

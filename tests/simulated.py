@@ -9,7 +9,7 @@ from copied import App, edit
 
 STORY = ["alert", "retrain_started", "data_appended", "reproduced", "challenger", "compared"]
 STORY += ["promoted", "served", "retrain_finished"]
-LEAD = "traffic: "
+LEAD = "traffic: "  # and what was sent, as JSON
 Line = dict[str, Any]
 
 
@@ -57,7 +57,7 @@ def assert_answered(found: Ended) -> None:
     assert found.returncode == 0, found.output[-8000:]
     incident = line_of(found, "retrain_started")["incident"]
     assert [line["event"] for line in found.audit if line.get("incident") == incident] == STORY
-    told = [line for line in found.output.splitlines() if line.startswith(LEAD)]
+    told = [line for line in found.output.splitlines() if line.startswith(LEAD + "{")]
     usual, shifted = (json.loads(line.removeprefix(LEAD)) for line in told)
     assert set(usual["answers"]) == set(shifted["answers"]) == {"200"}
     old, new = line_of(found, "challenger")["champion"], line_of(found, "promoted")["version"]

@@ -3,6 +3,7 @@
 What is run is counted in `ran`: every stage adds its name.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -12,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from shared import audit, params, provenance, retraining, tracking
+from shared import audit, params, provenance, retraining, tracking, workspace
 from shared.workspace import DVC
 
 FILES = {
@@ -240,3 +242,34 @@ def test_the_gates_line_and_a_failed_stage_are_told_apart(app: Path) -> None:
     with pytest.raises(retraining.Failed, match=r"could not convert.*failed to reproduce 'train'"):
         retraining.reproduce(work)
     assert audit.read(Path("live")) == []
+
+
+def locked(folder: Path, pid: int) -> Path:
+    """DVC's file of locks, with this process as the one who writes."""
+    path = folder / "rwlock"
+    holder = {"pid": pid, "cmd": "dvc repro"}
+    path.write_text(json.dumps({"read": {"a": [holder]}, "write": {"b": holder}}))
+    return path
+
+
+def test_locks_of_the_killed_are_taken_away_and_those_of_the_living_stay(tmp_path: Path) -> None:
+    workspace.mend(tmp_path / "rwlock")
+    mine = locked(tmp_path, os.getpid())
+    workspace.mend(mine)
+    assert mine.exists()
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    workspace.mend(locked(tmp_path, killed.pid))
+    assert not mine.exists(), "nobody has waited for the killed process yet"
+    killed.wait()
+    workspace.mend(locked(tmp_path, killed.pid))
+    assert not mine.exists()
+
+
+@pytest.mark.parametrize("torn", ["", '{"read": {', "[]", '{"read": {}, "write": 3}'])
+def test_a_torn_file_of_locks_is_taken_away(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "rwlock").write_text(torn)
+    workspace.mend(tmp_path / "rwlock")
+    assert not (tmp_path / "rwlock").exists()
