@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import os
+import sys
+import time
 from collections.abc import AsyncIterator
 
 import psutil
@@ -19,6 +22,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     refuse_open_door()
     # What it says about broken forms stands in our own line.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(told_as_json)
     telemetry.forget_dead_workers()
     models = app.state.models
     await asyncio.to_thread(models.look)  # the first answer comes from the model that was deployed
@@ -26,6 +30,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     for task in tasks:
         task.cancel()
+
+
+def told_as_json(record: logging.LogRecord) -> bool:
+    """A filter: what is no HTTP never reaches the guards; its line is of JSON all the same."""
+    if not record.getMessage().startswith("Invalid HTTP request"):
+        return True
+    line = {"time": round(time.time(), 3), "id": None, "status": 400, "error": "is no HTTP"}
+    sys.stderr.write(json.dumps(line) + "\n")
+    return False
 
 
 def refuse_open_door() -> None:

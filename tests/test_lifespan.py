@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import json
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -52,3 +54,16 @@ def test_memory_is_frozen_at_the_start_and_the_deployed_model_is_served_from_the
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def test_what_is_no_http_has_a_line_of_json_and_all_else_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def record(text: str) -> logging.LogRecord:
+        return logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, text, (), None)
+
+    assert not lifespan.told_as_json(record("Invalid HTTP request received."))
+    line = json.loads(capsys.readouterr().err)
+    assert line["status"] == 400 and line["id"] is None
+    assert lifespan.told_as_json(record("Started server process"))
+    assert capsys.readouterr().err == ""
