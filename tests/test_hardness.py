@@ -7,7 +7,6 @@ M4 in test_alerting.py, M5 in test_incidents.py and test_actions.py, S8 in test_
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -27,7 +26,7 @@ import aiohttp
 import psutil
 import pytest
 
-from shared import benchmark, params, releasing, requestlog
+from shared import benchmark, params, provenance, requestlog
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 ROOT = Path(__file__).parent.parent
@@ -53,6 +52,15 @@ class Service(NamedTuple):
         return host, int(port)
 
 
+def deploy(blueprint: Path, live: Path) -> None:
+    """The blueprint's export as the model that `live/current` names."""
+    chain = provenance.collect(blueprint)
+    model = live / "models" / chain["model_version"]
+    shutil.copytree(blueprint / "export", model)
+    params.write_json(model / "provenance.json", chain)
+    (live / "current").write_text(chain["model_version"] + "\n")
+
+
 def start(name: str, folder: Path, **variables: str) -> Any:
     """Address and context of a blueprint's service; logs and models are in `folder`."""
     blueprint = ROOT / "blueprints" / name
@@ -60,8 +68,7 @@ def start(name: str, folder: Path, **variables: str) -> Any:
         pytest.fail(f"blueprints/{name} has no export: make demo B={name}")
     live = folder / "live"
     if not live.exists():
-        with contextlib.chdir(blueprint):
-            releasing.deploy(Path("export"), live)
+        deploy(blueprint, live)
     own = {key: value for key, value in os.environ.items() if "SERVICE_" not in key} | {
         "BENTOML_HOME": str(folder / "bentoml"),
         "MODEL_POINTER": str(live / "current"),
