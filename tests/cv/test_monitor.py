@@ -1,9 +1,21 @@
 """What is kept of images, and the profile that live images are compared with."""
 
+import base64
+import itertools
+from pathlib import Path
+from typing import Any
+
+import judged
 import monitor
 import numpy as np
 import pandas as pd
 import pytest
+import traffic
+
+from shared import params
+
+FOLDER = Path(monitor.__file__).parent
+Record = dict[str, Any]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (40, 50, 3)])
@@ -22,7 +34,7 @@ def test_the_profile_has_deciles_and_equal_shares() -> None:
     assert sum(profile["contrast"]["shares"]) == 1, "a feature that never varies has a profile too"
 
 
-def rows(number: int, seed: int, brightness: float = 100) -> list[dict[str, object]]:
+def rows(number: int, seed: int, brightness: float = 100) -> list[Record]:
     draw = np.random.default_rng(seed)
     return [
         {
@@ -63,3 +75,42 @@ def test_quality_is_judged_on_what_people_said() -> None:
     assert monitor.doubt({"probability": 0.31, "threshold": 0.3}) > monitor.doubt(
         {"probability": 0.9, "threshold": 0.3}
     )
+
+
+def held_out(shift: str) -> list[Record]:
+    """What the log keeps of every held-out image that the exported model answers, labelled."""
+    from predictor import Predictor, decode
+
+    predictor, table = Predictor(), pd.read_csv("data/prepared/samples.csv")
+    number = int((table["split"] == "test").sum())
+    found = []
+    for item in itertools.islice(traffic.items(shift, seed=0), number):
+        pixels = decode(base64.b64decode(item.body["image"]), predictor.meta["max_megapixels"])
+        answer = predictor.answer(pixels)
+        record = {"probability": answer.probability, "decision": answer.decision}
+        record |= {"threshold": predictor.threshold, "truth": item.truth}
+        found.append(record | monitor.features(pixels))
+    return found
+
+
+def breached(shift: str, number: int) -> dict[str, int]:
+    """Live key result -> the window at which it is breached, if it is, of `number` windows."""
+    usual, model = params.read_json("reports/reference.json"), params.read_json("export/model.json")
+    pool, draw = held_out(shift), np.random.default_rng(1)
+    rounds = (draw.permutation(len(pool)) for _ in itertools.count())
+    stream = (pool[i] for order in rounds for i in order)  # as traffic.py sends them
+    windows = [list(itertools.islice(stream, 500)) for _ in range(number)]
+    metrics = [monitor.measure(rows, usual, model) | monitor.judge(rows, model) for rows in windows]
+    return judged.breaches(FOLDER, metrics)
+
+
+@pytest.mark.long
+def test_200_windows_of_held_out_images_are_quiet_and_five_of_every_shift_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(FOLDER)
+    if not (FOLDER / "export/model.json").exists():
+        pytest.skip("needs what the pipeline makes: dvc repro")
+    assert breached("none", 200) == {}
+    for shift in traffic.SHIFTS.keys() - {"none"}:
+        assert breached(shift, 5).get("KR7") == 3, shift

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import judged
 import monitor
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import traffic
 import yaml
 from records import Json
 
-from shared import monitoring, objectives, params, requestids
+from shared import params, requestids
 
 FOLDER = Path(monitor.__file__).parent
 SECRET = b"secret"
@@ -171,18 +172,11 @@ def breached(shift: str, number: int, answers: bool) -> dict[str, int]:
 
     rows: Iterator[Json] = map(row, traffic.items(shift, seed=1))
     list(itertools.islice(rows, 17))  # windows begin anywhere
-    results = [one for one in objectives.load().key_results if one.count]
-    missed: dict[str, list[bool]] = {one.id: [] for one in results}
-    found: dict[str, int] = {}
-    for _ in range(number):
-        window = list(itertools.islice(rows, 100))
-        metrics = monitor.measure(window, profile, model) | monitor.judge(window, SECRET)
-        for one in results:
-            missed[one.id].append(monitoring.misses(one, *metrics[one.metric]))
-            times, last = one.n_of_m or (1, 1)
-            if sum(missed[one.id][-last:]) >= times:
-                found.setdefault(one.id, len(missed[one.id]))
-    return found
+    windows = [list(itertools.islice(rows, 100)) for _ in range(number)]
+    return judged.breaches(
+        FOLDER,
+        [monitor.measure(one, profile, model) | monitor.judge(one, SECRET) for one in windows],
+    )
 
 
 def test_usual_reports_are_no_drift_and_letters_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,10 @@
-"""Records of the request log as the service writes them, and what windows of them say."""
+"""Records of the request log as the service writes them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-
-from shared import monitoring
-from shared.objectives import KeyResult
 
 Json = dict[str, Any]
 START = datetime(2022, 1, 1, 6, tzinfo=UTC)
@@ -46,11 +43,3 @@ def by_policy(predictor: Any, items: Any) -> Iterator[Json]:
         seen = monitor.seen(moment.prices, predictor.meta["usual_price"])
         yield answer | {"timestamp": asked.timestamp, "seen": seen, "truth": item.truth}
         item = items.send(answer)
-
-
-def breach(result: KeyResult, windows: Iterable[Any]) -> int | None:
-    """Number of the first window at which n of the last m windows miss the target."""
-    missed = [monitoring.misses(result, *estimate) for estimate in windows]
-    times, last = result.n_of_m or (1, 1)
-    ends = range(1, len(missed) + 1)
-    return next((end for end in ends if sum(missed[max(0, end - last) : end]) >= times), None)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import battery as physics
+import judged
 import monitor
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ def test_prices_of_2022_drift_from_2021_only_where_they_are_shifted(
         drifts = [
             monitor.measure(window, {"profile": {"numbers": numbers}}, model) for window in windows
         ]
-        found.append(decided.breach(result, [drift["live.input_drift"] for drift in drifts]))
+        found.append(judged.breach(result, [drift["live.input_drift"] for drift in drifts]))
     assert sum(end is not None for end in found) == wanted
     if times == 10:
         assert set(found) == {3}, "as soon as three windows are there"
@@ -222,7 +223,7 @@ def breaches(shift: str, start: int, number: int) -> dict[str, int | None]:
             )
             yield found[result.metric]
 
-    return {name: decided.breach(result, windows(result)) for name, result in results().items()}
+    return {name: judged.breach(result, windows(result)) for name, result in results().items()}
 
 
 @pytest.fixture

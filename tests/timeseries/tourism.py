@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import judged
 import pytest
 import yaml
 from copied import open_gate
 
-from shared import lineage, monitoring, objectives, params, releasing
+from shared import lineage, objectives, params, releasing
 from shared.workspace import DVC, environment
 
 ROOT = Path(__file__).parent.parent.parent
@@ -122,16 +123,10 @@ class World:
         for one in objectives.load(self.folder / "objectives.yaml").key_results:
             if not one.count:
                 continue
-            rows, missed = self.rows(shift, seed=0), []
-            times, last = one.n_of_m or (1, 1)
-            found[one.id] = None
-            for number in range(1, windows + 1):
-                window = list(itertools.islice(rows, size or one.count))
-                metric = self.measured(window, one.labelled)[one.metric]
-                missed.append(monitoring.misses(one, *metric))
-                if sum(missed[-last:]) >= times:
-                    found[one.id] = number
-                    break
+            rows = self.rows(shift, seed=0)
+            parts = (list(itertools.islice(rows, size or one.count)) for _ in range(windows))
+            measured = (self.measured(part, one.labelled)[one.metric] for part in parts)
+            found[one.id] = judged.breach(one, measured)
         return found
 
 
