@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.drift import CERTAIN
 from shared.objectives import KeyResult, Objectives
+from shared.requestlog import shortened
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:72em;margin:2em auto;padding:0 1em}
@@ -14,8 +15,9 @@ body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:72em;margin:2em aut
 .good{border-left-color:#2a8f4a} .bad{border-left-color:#c62828}
 .card b{font-size:1.5em} .card p{margin:.2em 0;color:#555;font-size:.85em}
 svg{width:100%;height:6em;background:#f7f8fa}
+td{padding:.1em 1.2em .1em 0;color:#555;font-size:.85em;vertical-align:top}
 """
-WIDTH, HEIGHT, SHOWN = 300, 90, 60
+WIDTH, HEIGHT, SHOWN, EVENTS = 300, 90, 60, 20
 
 
 def page(
@@ -23,8 +25,10 @@ def page(
     histories: dict[str, list[dict[str, Any]]],
     values: dict[str, Any],
     counts: dict[str, int],
+    events: list[dict[str, Any]],
 ) -> str:
-    """The document. histories: of each key result its windows; values: as live/values.json."""
+    """The document. histories: of each key result its windows; values: as live/values.json;
+    events: lines of the audit log, oldest first."""
     asked = {one.id: one.text for one in loaded.requirements}
     cards = [
         card(one, asked[one.requirement], histories[one.id], values.get(one.id))
@@ -41,8 +45,21 @@ def page(
         f"<p>{escape(loaded.problem.strip())}</p>"
         f'<div class="cards">{"".join(cards)}</div>'
         f"<p>Truths: {truths}. Each dot is a window, its line the range of chance; the dashed line "
-        f"is the target, a change of colour another model. Written {now}.</p></body></html>\n"
+        f"is the target, a change of colour another model. Written {now}.</p>"
+        f"{story(events[-EVENTS:])}</body></html>\n"
     )
+
+
+def story(events: list[dict[str, Any]]) -> str:
+    """What alerts led to, a row per step."""
+    rows = []
+    for event in events:
+        moment = datetime.fromtimestamp(event["time"], UTC).strftime("%d %b %H:%M:%S")
+        left_out = ("time", "event", "incident", "fingerprint")
+        details = ", ".join(f"{key}: {one}" for key, one in event.items() if key not in left_out)
+        cells = (moment, event["event"].replace("_", " "), shortened(details, 300))
+        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    return f"<h2>What was done</h2><table>{''.join(rows)}</table>" if rows else ""
 
 
 def card(

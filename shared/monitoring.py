@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from prometheus_client import start_http_server
 from tqdm import tqdm
 
-from shared import gauges, joining, labelling, livepage, objectives, params
+from shared import audit, gauges, joining, labelling, livepage, objectives, params
 from shared.drift import CERTAIN, Estimate
 from shared.objectives import KeyResult
 
@@ -159,7 +159,8 @@ class Watch:
         self.metrics.update(values, self.joined.counts(), self.logs, self.asked.service)
         params.write_json(self.live / "values.json", values)
         histories = {one.id: self.history(one.id) for one in self.results}
-        page = livepage.page(self.objectives, histories, values, self.joined.counts())
+        events = audit.read(self.live, last_bytes=100_000)
+        page = livepage.page(self.objectives, histories, values, self.joined.counts(), events)
         with params.atomic(self.live / "report.html") as draft:
             draft.write_text(page, encoding="utf-8")
 

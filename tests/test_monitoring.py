@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared import monitoring
+from shared import audit, monitoring
 from shared.benchmark import free_port
 from shared.drift import Estimate, share
 from shared.objectives import KeyResult
@@ -103,8 +103,10 @@ def test_prometheus_reads_values_and_verdicts(folder: Path) -> None:
 
 def test_the_page_shows_each_key_result_with_its_windows(folder: Path) -> None:
     answered(folder, 60, right=0.3)
+    audit.append("alert", folder / "live", key_result="L1", value="<b>")
     run()
     page = (folder / "live/report.html").read_text()
+    assert "<td>alert</td><td>key_result: L1, value: &lt;b&gt;</td>" in page
     assert page.count("<circle") == 4 and "missed, then: retrain" in page
     assert "http" not in page.replace("http-equiv", ""), "nothing is loaded from elsewhere"
 
