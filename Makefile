@@ -6,6 +6,7 @@ SHIFT ?= none
 VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
 TWO := --numprocesses 2
+HARD := tests/test_hardness.py tests/test_endurance.py
 TOOLS := prometheus promtool prometheus-alertmanager amtool wrk
 export PATH := $(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
@@ -78,10 +79,10 @@ test: check unit  ## everything: check, unit tests, pipelines at reduced size, f
 	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
 
 long: setup  ## what takes too long for every day, before a release: documents to records, copied out and attacked
-	pytest -q -m long --ignore tests/test_hardness.py
+	pytest -q -m long $(HARD:%=--ignore %)
 
-hardness: setup  ## every service with its real model under attack, overload and kills; after make demo: make hardness B=cv
-	pytest -q tests/test_hardness.py -k "$(subst $(eval ) , or ,$(B))"
+hardness: setup tools  ## every service with its real model under attack, overload and kills; after make demo: make hardness B=cv
+	pytest -q -rP $(HARD) -k "$(subst $(eval ) , or ,$(B))"
 
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \

@@ -1,6 +1,6 @@
 """Every service with its real model under attack and overload: reliability goals by their numbers.
 
-make hardness        after `make demo`; MINUTES=30 is the length of the load of S12
+make hardness        after `make demo`; CASES=10000 are generated for S1, of genai a twentieth
 
 What needs less than a real model is tested every day: goals L2 and L3 in test_requestlog.py, M1 and
 M4 in test_alerting.py, M5 in test_incidents.py and test_actions.py, S8 in test_models.py.
@@ -10,9 +10,9 @@ import asyncio
 import json
 import os
 import random
+import re
 import secrets
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -20,79 +20,16 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
-import psutil
 import pytest
+from deployed import NAMES, ROUTES, Service, ask, described, good, load, megabytes, metric, start
 
-from shared import benchmark, params, provenance, requestlog
+from shared import loads, params, requestlog
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
-ROOT = Path(__file__).parent.parent
-NAMES = sorted(path.parent.name for path in ROOT.glob("blueprints/*/service.py"))
-ROUTES = {"cv": "/classify", "timeseries": "/forecast", "rl": "/act", "genai": "/extract"}
-CANARY = "canary-" + secrets.token_hex(8)
-JSON = {"content-type": "application/json"}
-
-
-class Service(NamedTuple):
-    """A running service: its folder of logs and models, its question, and limits."""
-
-    url: str
-    route: str
-    folder: Path
-    process: psutil.Process
-    question: dict[str, Any]
-    limits: dict[str, Any]
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
-
-
-def deploy(blueprint: Path, live: Path) -> None:
-    """The blueprint's export as the model that `live/current` names."""
-    chain = provenance.collect(blueprint)
-    model = live / "models" / chain["model_version"]
-    shutil.copytree(blueprint / "export", model)
-    params.write_json(model / "provenance.json", chain)
-    (live / "current").write_text(chain["model_version"] + "\n")
-
-
-def start(name: str, folder: Path, **variables: str) -> Any:
-    """Address and context of a blueprint's service; logs and models are in `folder`."""
-    blueprint = ROOT / "blueprints" / name
-    if not (blueprint / "export/model.json").exists():
-        pytest.fail(f"blueprints/{name} has no export: make demo B={name}")
-    live = folder / "live"
-    if not live.exists():
-        deploy(blueprint, live)
-    own = {key: value for key, value in os.environ.items() if "SERVICE_" not in key} | {
-        "BENTOML_HOME": str(folder / "bentoml"),
-        "MODEL_POINTER": str(live / "current"),
-        "SERVICE_LOG_FOLDER": str(folder / "logs"),
-        **variables,
-    }
-    url = f"http://127.0.0.1:{benchmark.free_port()}"
-    command = ["bentoml", "serve", "service", "--port", url.rpartition(":")[2]]
-    workers = own.pop("WORKERS", None)
-    command += ["--api-workers", workers] if workers else []
-    return url, benchmark.running(
-        command, url + "/readyz", folder / "service.log", cwd=blueprint, env=own
-    )
-
-
-def described(name: str, url: str, folder: Path, process: Any, token: str = "") -> Service:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url + "/docs.json", headers=headers)
-    with urllib.request.urlopen(request) as response:
-        paths = json.load(response)["paths"]
-    body = paths[ROUTES[name]]["post"]["requestBody"]["content"]["application/json"]
-    limits = params.load_yaml(ROOT / "blueprints" / name / "params.yaml")["service"]
-    parent = psutil.Process(process.pid)
-    return Service(url, ROUTES[name], folder, parent, body["schema"]["example"], limits)
+SLOW = ROUTES["genai"]  # an answer takes about a second
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -103,51 +40,49 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield described(request.param, url, folder, process)
 
 
-async def ask(session: aiohttp.ClientSession, given: Service, **headers: str) -> Any:
-    """Status, headers and content of one question; status 0 without an answer."""
-    try:
-        async with session.post(
-            given.url + given.route, json=given.question, headers=headers
-        ) as found:
-            return found.status, found.headers, await found.read()
-    except (aiohttp.ClientError, TimeoutError):
-        return 0, {}, b""
+def test_s1_generated_requests_meet_no_error_of_ours(service: Service) -> None:
+    """What OpenAPI's description allows, and what it does not, in every field of every route."""
+    with urllib.request.urlopen(service.url + "/docs.json") as response:
+        paths = json.load(response)["paths"]
+    cases = int(os.environ.get("CASES", "10000")) // (20 if service.route == SLOW else 1)
+    timeout = str(service.limits["timeout_s"])
+    command = ["schemathesis", "run", service.url + "/docs.json", "--phases", "coverage,fuzzing"]
+    posts = sum("post" in path for path in paths.values())
+    command += ["--max-examples", str(cases // posts), "--continue-on-failure", "--no-color"]
+    command += ["--seed", "1", "--generation-database", "none", "--no-shrink", "--checks", "all"]
+    command += ["--exclude-checks", "positive_data_acceptance,negative_data_rejection"]
+    command += ["--max-response-time", timeout, "--request-timeout", timeout]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    generated = re.search(r"([0-9,]+) generated", done.stdout)
+    assert generated and int(generated[1].replace(",", "")) >= 0.95 * cases, done.stdout[-1000:]
+    assert good(service) > 0
 
 
-async def load(given: Service, clients: int, seconds: float, pause: float = 0) -> list[Any]:
-    """(seconds, status, headers, content) of all that so many clients asked."""
-    end, found = time.monotonic() + seconds, []
-
-    async def client(session: aiohttp.ClientSession) -> None:
-        while (begin := time.monotonic()) < end:
-            answer = await ask(session, given)
-            found.append((time.monotonic() - begin, *answer))
-            if answer[0] != 200:
-                await asyncio.sleep(pause or 0.05)
-
-    connector = aiohttp.TCPConnector(limit=clients)
-    limit = aiohttp.ClientTimeout(total=120)
-    async with aiohttp.ClientSession(connector=connector, timeout=limit) as session:
-        await asyncio.gather(*(client(session) for _ in range(clients)))
-    return found
-
-
-def good(given: Service) -> float:
-    """Seconds of a good request, which is answered."""
-    (found,) = asyncio.run(load(given, 1, 0.001))
-    assert found[1] == 200, found
-    return float(found[0])
+def test_the_request_log_takes_at_most_3_percent_of_a_request(
+    service: Service, tmp_path: Path
+) -> None:
+    """Processor time of writing a record beside that of a whole request under load."""
+    asyncio.run(load(service, 4, 2))
+    begin, before = processor_time(service), metric(service, "service_request_seconds_count")
+    body = json.dumps(service.question).encode()
+    loads.requests(service.url + service.route, [body], "application/json", 4, 10)
+    number = metric(service, "service_request_seconds_count") - before
+    whole = (processor_time(service) - begin) / number
+    *_, record = requestlog.read(service.folder / "logs", "requests")
+    log = requestlog.RequestLog(tmp_path, "requests", 100, 1)
+    begin = time.process_time()
+    for _ in range(10_000):
+        assert log.write(record)
+    share = (time.process_time() - begin) / 10_000 / whole
+    print(f"{service.route}: {whole * 1e6:.0f} microseconds, of which the log {share:.1%}")
+    assert share <= 0.03
 
 
-def metric(given: Service, name: str) -> float:
-    with urllib.request.urlopen(given.url + "/metrics") as response:
-        lines = response.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
-
-def megabytes(given: Service) -> float:
+def processor_time(given: Service) -> float:
+    """Seconds of processor time that the service has taken in all."""
     family = [given.process, *given.process.children(recursive=True)]
-    return sum(one.memory_info().rss for one in family) / 1e6
+    return sum(sum(one.cpu_times()[:2]) for one in family)
 
 
 def broken(number: int, given: Service) -> bytes:
@@ -278,106 +213,3 @@ def test_s7_a_thousand_requests_meet_no_failure_while_models_are_exchanged(
     versions = {json.loads(content)["model_version"] for _, _, _, content in found}
     assert versions == {old, new}
     assert len(found) >= (1000 if service.route != ROUTES["genai"] else 60)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_l1_no_acknowledged_record_is_lost_by_20_kills(name: str, tmp_path: Path) -> None:
-    acknowledged: set[str] = set()
-
-    async def until_killed(given: Service, seconds: float) -> None:
-        task = asyncio.create_task(load(given, 4, seconds + 5, pause=6))
-        await asyncio.sleep(seconds)
-        for one in [*given.process.children(recursive=True), given.process]:
-            one.send_signal(signal.SIGKILL)
-        for _, status, _, content in await task:
-            if status == 200:
-                acknowledged.add(json.loads(content)["request_id"])
-
-    for number in range(20):
-        url, running = start(name, tmp_path)
-        with running as process:
-            given = described(name, url, tmp_path, process)
-            asyncio.run(until_killed(given, random.Random(number).uniform(0.2, 3)))
-    logged = Counter(record["id"] for record in requestlog.read(tmp_path / "logs", "requests"))
-    assert len(acknowledged) > 20 and not acknowledged - logged.keys()
-    assert set(logged.values()) == {1}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_s11_killed_workers_come_back_and_hardly_anybody_notices(name: str, tmp_path: Path) -> None:
-    url, running = start(name, tmp_path, WORKERS="2")
-    with running as process:
-        given = described(name, url, tmp_path, process)
-
-        def workers() -> list[psutil.Process]:
-            return [one for one in given.process.children() if "worker" in " ".join(one.cmdline())]
-
-        async def kill() -> list[Any]:
-            task = asyncio.create_task(load(given, 4, 60))
-            chance = random.Random(0)
-            for _ in range(6):
-                await asyncio.sleep(8)
-                if len(alive := workers()) == 2:
-                    chance.choice(alive).send_signal(signal.SIGKILL)
-            return await task
-
-        found = asyncio.run(kill())
-        assert sum(status == 200 for _, status, _, _ in found) >= 0.99 * len(found)
-        assert len(workers()) == 2
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_s15_nothing_secret_is_told_or_kept(name: str, tmp_path: Path) -> None:
-    url, running = start(name, tmp_path, SERVICE_TOKEN=CANARY, SERVICE_SECRET=CANARY + "2")
-    headers = {"authorization": f"Bearer {CANARY}"}
-    with running as process:
-        given = described(name, url, tmp_path, process, CANARY)
-
-        async def told() -> bytes:
-            async with aiohttp.ClientSession(headers=headers) as session:
-                found = [(await ask(session, given))[2]]
-                for wrong in ({"image": CANARY}, {"text": CANARY}, {"prices": [CANARY]}):
-                    async with session.post(url + given.route, json=wrong) as answer:
-                        await answer.read()
-                for path in ("/info", "/docs.json", "/metrics", "/nowhere"):
-                    async with session.get(url + path) as answer:
-                        found.append(await answer.read())
-                return b"".join(found)
-
-        assert CANARY.encode() not in asyncio.run(told())
-    kept = subprocess.run(
-        ["grep", "-rl", CANARY, str(tmp_path)], capture_output=True, text=True
-    ).stdout.split()
-    assert kept == []
-
-
-def slope(samples: list[float]) -> float:
-    """Growth over the second half of the samples, as a share of their first."""
-    half = samples[len(samples) // 2 :]
-    return (statistics.median(half[-5:]) - statistics.median(half[:5])) / samples[0]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_s12_memory_and_files_are_flat_under_load_and_reloads(name: str, tmp_path: Path) -> None:
-    minutes, samples, files = float(os.environ.get("MINUTES", "30")), [], []
-    url, running = start(name, tmp_path)
-    with running as process:
-        given = described(name, url, tmp_path, process)
-        pointer = tmp_path / "live/current"
-
-        async def watch() -> list[Any]:
-            task = asyncio.create_task(load(given, 4, minutes * 60))
-            while not task.done():
-                await asyncio.sleep(minutes * 60 / 200)
-                pointer.with_suffix(".draft").write_bytes(pointer.read_bytes())
-                pointer.with_suffix(".draft").replace(pointer)  # is read anew, and loaded
-                samples.append(megabytes(given))
-                family = [given.process, *given.process.children(recursive=True)]
-                files.append(sum(one.num_fds() for one in family))
-            return await task
-
-        found = asyncio.run(watch())
-    assert {status for _, status, _, _ in found} == {200}
-    assert slope(samples) < 0.01 * max(minutes / 20, 1), samples[::10]
-    assert max(samples) - samples[0] < 100 + 0.5 * samples[0], samples[::10]
-    assert max(files[len(files) // 2 :]) <= max(files[: len(files) // 2]) + 5, files[::10]

@@ -1,0 +1,175 @@
+"""Every service with its real model killed, watched for secrets, and loaded for long.
+
+make hardness        after `make demo`; MINUTES=30 is the length of the load of S12
+"""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from deployed import NAMES, ROOT, Service, ask, deploy, described, load, megabytes, start
+
+from shared import requestlog
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
+CANARY = "canary-" + secrets.token_hex(8)
+
+
+def monitor(name: str, folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    """The blueprint's monitor over the logs in `folder`; what it says goes to monitor.log there."""
+    command = [sys.executable, "monitor.py", "--logs", str(folder / "logs")]
+    command += ["--live", str(folder / "live"), *more]
+    with (folder / "monitor.log").open("a") as output:
+        return subprocess.Popen(
+            command, cwd=ROOT / "blueprints" / name, stdout=output, stderr=output
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_l1_service_and_monitor_killed_20_times_lose_and_double_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    """Every acknowledged record is in the log once, and in the monitor's store once."""
+    acknowledged: set[str] = set()
+
+    async def until_killed(given: Service, watching: Any, seconds: float) -> None:
+        task = asyncio.create_task(load(given, 4, seconds + 5, pause=6))
+        await asyncio.sleep(seconds)
+        for one in [*given.process.children(recursive=True), given.process, watching]:
+            one.send_signal(signal.SIGKILL)
+        for _, status, _, content in await task:
+            if status == 200:
+                acknowledged.add(json.loads(content)["request_id"])
+
+    for number in range(20):
+        watching = monitor(name, tmp_path, "--every", "0.1")
+        url, running = start(name, tmp_path)
+        with running as process:
+            given = described(name, url, tmp_path, process)
+            seconds = random.Random(number).uniform(0.2, 5 if name == "genai" else 3)
+            asyncio.run(until_killed(given, watching, seconds))
+        watching.wait()
+    assert monitor(name, tmp_path).wait() == 0, (tmp_path / "monitor.log").read_text()[-2000:]
+    logged = Counter(record["id"] for record in requestlog.read(tmp_path / "logs", "requests"))
+    assert len(acknowledged) > 20 and not acknowledged - logged.keys()
+    assert set(logged.values()) == {1}
+    with sqlite3.connect(tmp_path / "live/monitor.db") as database:
+        counted = database.execute("SELECT id FROM requests").fetchall()
+    assert sorted(identity for (identity,) in counted) == sorted(logged)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_s11_killed_workers_come_back_and_hardly_anybody_notices(name: str, tmp_path: Path) -> None:
+    url, running = start(name, tmp_path, WORKERS="2")
+    with running as process:
+        given = described(name, url, tmp_path, process)
+
+        def workers() -> list[psutil.Process]:
+            return [one for one in given.process.children() if "worker" in " ".join(one.cmdline())]
+
+        async def kill() -> list[Any]:
+            task = asyncio.create_task(load(given, 4, 60))
+            chance = random.Random(0)
+            for _ in range(6):
+                await asyncio.sleep(8)
+                if len(alive := workers()) == 2:
+                    chance.choice(alive).send_signal(signal.SIGKILL)
+            return await task
+
+        found = asyncio.run(kill())
+        assert sum(status == 200 for _, status, _, _ in found) >= 0.99 * len(found)
+        assert len(workers()) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_s15_nothing_secret_is_told_or_kept(name: str, tmp_path: Path) -> None:
+    url, running = start(name, tmp_path, SERVICE_TOKEN=CANARY, SERVICE_SECRET=CANARY + "2")
+    headers = {"authorization": f"Bearer {CANARY}"}
+    with running as process:
+        given = described(name, url, tmp_path, process, CANARY)
+
+        async def told() -> bytes:
+            async with aiohttp.ClientSession(headers=headers) as session:
+                found = [(await ask(session, given))[2]]
+                for wrong in ({"image": CANARY}, {"text": CANARY}, {"prices": [CANARY]}):
+                    async with session.post(url + given.route, json=wrong) as answer:
+                        await answer.read()
+                for path in ("/info", "/docs.json", "/metrics", "/nowhere"):
+                    async with session.get(url + path) as answer:
+                        found.append(await answer.read())
+                return b"".join(found)
+
+        assert CANARY.encode() not in asyncio.run(told())
+    kept = subprocess.run(
+        ["grep", "-rl", CANARY, str(tmp_path)], capture_output=True, text=True
+    ).stdout.split()
+    assert kept == []
+
+
+def slope(samples: list[float]) -> float:
+    """Growth over the second half of the samples, as a share of their first."""
+    half = samples[len(samples) // 2 :]
+    return (statistics.median(half[-5:]) - statistics.median(half[:5])) / samples[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_s12_memory_and_files_are_flat_under_load_and_reloads(name: str, tmp_path: Path) -> None:
+    minutes, samples, files = float(os.environ.get("MINUTES", "30")), [], []
+    url, running = start(name, tmp_path)
+    with running as process:
+        given = described(name, url, tmp_path, process)
+        pointer = tmp_path / "live/current"
+
+        async def watch() -> list[Any]:
+            task = asyncio.create_task(load(given, 4, minutes * 60))
+            while not task.done():
+                await asyncio.sleep(minutes * 60 / 200)
+                pointer.with_suffix(".draft").write_bytes(pointer.read_bytes())
+                pointer.with_suffix(".draft").replace(pointer)  # is read anew, and loaded
+                samples.append(megabytes(given))
+                family = [given.process, *given.process.children(recursive=True)]
+                files.append(sum(one.num_fds() for one in family))
+            return await task
+
+        found = asyncio.run(watch())
+    assert {status for _, status, _, _ in found} == {200}
+    assert slope(samples) < 0.01 * max(minutes / 20, 1), samples[::10]
+    assert max(samples) - samples[0] < 100 + 0.5 * samples[0], samples[::10]
+    assert max(files[len(files) // 2 :]) <= max(files[: len(files) // 2]) + 5, files[::10]
+
+
+@pytest.mark.parametrize("name", ["cv", "rl"])
+def test_a_million_rows_are_judged_with_flat_memory(name: str, tmp_path: Path) -> None:
+    """ROWS=1000000 of the log take the memory of a tenth of them; prints how long they took."""
+    url, running = start(name, tmp_path)
+    with running as process:
+        given = described(name, url, tmp_path, process)
+        asyncio.run(load(given, 4, 2))
+    rows, peaks = int(os.environ.get("ROWS", "1000000")), []
+    seen = [*requestlog.read(tmp_path / "logs", "requests")]
+    for number in (rows // 10, rows):
+        folder = tmp_path / str(number)
+        log = requestlog.RequestLog(folder / "logs", "requests", 10_000, 1)
+        for i in range(number):
+            assert log.write(seen[i % len(seen)] | {"id": f"{i:040}"})
+        deploy(ROOT / "blueprints" / name, folder / "live")
+        process = monitor(name, folder)
+        _, status, used = os.wait4(process.pid, 0)
+        assert status == 0, (folder / "monitor.log").read_text()[-2000:]
+        peaks.append(used.ru_maxrss / 1e3)
+        seconds = used.ru_utime + used.ru_stime
+        print(f"{name}: {number} rows, {seconds:.0f} s of processor time, {peaks[-1]:.0f} MB")
+    assert peaks[1] < 1.3 * peaks[0] + 20
