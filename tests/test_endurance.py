@@ -13,6 +13,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -71,27 +72,39 @@ def test_l1_service_and_monitor_killed_20_times_lose_and_double_nothing(
     assert sorted(identity for (identity,) in counted) == sorted(logged)
 
 
+def workers(given: Service) -> list[psutil.Process]:
+    return [one for one in given.process.children() if "worker" in " ".join(one.cmdline())]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_s11_killed_workers_come_back_and_hardly_anybody_notices(name: str, tmp_path: Path) -> None:
+def test_s11_of_killed_workers_only_the_answers_in_hand_are_lost(name: str, tmp_path: Path) -> None:
+    """Of two workers one dies whenever both are there; BentoML looks for dead ones every 10 s."""
+    clients, kills = 4, 0
     url, running = start(name, tmp_path, WORKERS="2")
     with running as process:
         given = described(name, url, tmp_path, process)
 
-        def workers() -> list[psutil.Process]:
-            return [one for one in given.process.children() if "worker" in " ".join(one.cmdline())]
-
         async def kill() -> list[Any]:
-            task = asyncio.create_task(load(given, 4, 60))
+            nonlocal kills
+            task = asyncio.create_task(load(given, clients, 60))
             chance = random.Random(0)
-            for _ in range(6):
-                await asyncio.sleep(8)
-                if len(alive := workers()) == 2:
+            while not task.done():
+                await asyncio.sleep(2)
+                if len(alive := workers(given)) == 2:
                     chance.choice(alive).send_signal(signal.SIGKILL)
+                    kills += 1
             return await task
 
         found = asyncio.run(kill())
-        assert sum(status == 200 for _, status, _, _ in found) >= 0.99 * len(found)
-        assert len(workers()) == 2
+        lost = Counter(status for _, status, _, _ in found if status != 200)
+        print(f"{name}: {len(found)} requests, {kills} kills, lost: {dict(lost)}")
+        assert kills >= 3 and lost.total() <= clients * kills
+        if name != "genai":  # of which a second's answers are in hand
+            assert lost.total() <= 0.01 * len(found)
+        deadline = time.monotonic() + 30
+        while len(workers(given)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 @pytest.mark.parametrize("name", NAMES)
