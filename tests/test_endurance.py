@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from deployed import NAMES, ROOT, Service, ask, deploy, described, load, megabytes, start
+from deployed import NAMES, ROOT, Service, ask, deploy, described, load, megabytes, metric, start
 
 from shared import requestlog
 
@@ -70,6 +70,30 @@ def test_l1_service_and_monitor_killed_20_times_lose_and_double_nothing(
     with sqlite3.connect(tmp_path / "live/monitor.db") as database:
         counted = database.execute("SELECT id FROM requests").fetchall()
     assert sorted(identity for (identity,) in counted) == sorted(logged)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize("name", NAMES)
+def test_l3_a_full_disk_costs_records_and_no_answer(name: str, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    disk = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path / "logs")]
+    subprocess.run(disk, check=True)
+    try:
+        url, running = start(name, tmp_path)
+        with running as process:
+            given = described(name, url, tmp_path, process)
+            (tmp_path / "logs/other").write_bytes(bytes(60_000))
+            found = asyncio.run(load(given, 4, 30 if name == "genai" else 10))
+            assert {status for _, status, _, _ in found} == {200}
+            assert (dropped := metric(given, "service_log_dropped_total")) > 0
+            kept = list(requestlog.read(tmp_path / "logs", "requests"))
+            assert len(kept) == len(found) - dropped
+            (tmp_path / "logs/other").unlink()
+            asyncio.run(load(given, 1, 0.001))
+            assert metric(given, "service_log_dropped_total") == dropped
+            assert len(list(requestlog.read(tmp_path / "logs", "requests"))) == len(kept) + 1
+    finally:
+        subprocess.run(["umount", str(tmp_path / "logs")], check=True)
 
 
 def workers(given: Service) -> list[psutil.Process]:

@@ -3,7 +3,7 @@
 make hardness        after `make demo`; CASES=10000 are generated for S1, of genai a twentieth
 
 What needs less than a real model is tested every day: goals L2 and L3 in test_requestlog.py, M1 and
-M4 in test_alerting.py, M5 in test_incidents.py and test_actions.py, S8 in test_models.py.
+M4 in test_alerting.py, M5 in test_incidents.py and test_actions.py.
 """
 
 import asyncio
@@ -189,6 +189,35 @@ def test_m6_none_of_a_thousand_forged_truths_is_taken(service: Service) -> None:
     assert len(list(requestlog.read(service.folder / "logs", "feedback"))) == before
 
 
+@pytest.mark.parametrize("how", ["truncated", "empty", "missing", "without its description"])
+def test_s8_a_broken_model_is_refused_and_the_old_one_serves_on(service: Service, how: str) -> None:
+    live, refused = service.folder / "live", metric(service, "service_model_load_failed_total")
+    name = (live / "current").read_text().strip()
+    broken = live / "models" / f"broken-{how.split()[0]}"
+    shutil.copytree(live / "models" / name, broken)
+    largest = max(broken.glob("*.onnx*"), key=lambda path: path.stat().st_size)
+    content = largest.read_bytes()
+    if how == "without its description":
+        (broken / "model.json").unlink()
+    elif how == "missing":
+        largest.unlink()
+    else:
+        largest.write_bytes(content[: len(content) // 2 if how == "truncated" else 0])
+    exchange(live, broken.name)
+    deadline = time.monotonic() + 60
+    while metric(service, "service_model_load_failed_total") == refused:
+        assert good(service) > 0 and time.monotonic() < deadline
+    exchange(live, name)
+    shutil.rmtree(broken)
+    assert good(service) > 0
+    assert metric(service, "service_model_load_failed_total") == refused + 1
+
+
+def exchange(live: Path, name: str) -> None:
+    (live / "draft").write_text(name + "\n")
+    (live / "draft").replace(live / "current")
+
+
 def test_s7_a_thousand_requests_meet_no_failure_while_models_are_exchanged(
     service: Service,
 ) -> None:
@@ -199,16 +228,15 @@ def test_s7_a_thousand_requests_meet_no_failure_while_models_are_exchanged(
     chain = params.read_json(live / "models" / new / "provenance.json")
     params.write_json(live / "models" / new / "provenance.json", chain | {"model_version": new})
 
-    async def exchange() -> list[Any]:
+    async def turns() -> list[Any]:
         fast = service.route != ROUTES["genai"]
         task = asyncio.create_task(load(service, 4, 40 if fast else 120))
         for name in (new, old, new, old):
             await asyncio.sleep(7 if fast else 25)
-            (live / "draft").write_text(name + "\n")
-            (live / "draft").replace(live / "current")
+            exchange(live, name)
         return await task
 
-    found = asyncio.run(exchange())
+    found = asyncio.run(turns())
     assert {status for _, status, _, _ in found} == {200}
     versions = {json.loads(content)["model_version"] for _, _, _, content in found}
     assert versions == {old, new}
