@@ -48,6 +48,13 @@ def fold_normalisation(
     return network, normalise
 
 
+def green(images: torch.Tensor) -> torch.Tensor:
+    """[n, h, w, 3] -> [n, h, w, 1]. Flat planes: ONNX Runtime picks bytes one by one otherwise."""
+    count, height, width, _ = images.shape
+    planes = images.permute(0, 3, 1, 2).reshape(count, 3, height * width)
+    return planes[:, 1].reshape(count, height, width, 1)
+
+
 class Deployed(nn.Module):
     """What is exported: uint8 [n, h, w, 3] -> probabilities [n, classes] and heat maps if exact.
 
@@ -101,7 +108,8 @@ class Deployed(nn.Module):
         return logits, kept[-1]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        upright = self.normalise(resize(images, self.size, self.channels))
+        pixels = images if self.channels == 3 else green(images)
+        upright = self.normalise(resize(pixels, self.size))
         logits, maps = self._forward(torch.cat([turn(upright, number) for number in self.turns]))
         logits = logits.unflatten(0, (len(self.turns), -1)).mean(0)
         probabilities = (logits / self.temperature).softmax(1)

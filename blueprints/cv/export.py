@@ -45,6 +45,10 @@ def to_onnx(deployed: Deployed, path: Path) -> None:
         external_data=False,
         verbose=False,
     )
+    made = onnx.load(path)
+    for part in (*made.graph.node, *made.graph.value_info):
+        del part.metadata_props[:]  # traces of this machine's source files, a tenth of INT8's size
+    onnx.save(made, path)
     onnx.checker.check_model(str(path), full_check=True)
 
 
