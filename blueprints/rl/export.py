@@ -15,6 +15,7 @@ import gymnasium
 import market
 import monitor
 import numpy as np
+import onnx
 import pandas as pd
 import playing
 import torch
@@ -51,22 +52,19 @@ class Whole(torch.nn.Module):
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         action = self.policy._predict(observation, deterministic=True)
-        if not self.boxed:
-            return action
         if self.squashed:
             action = self.low + (action + 1) * 0.5 * (self.high - self.low)
-        return torch.maximum(torch.minimum(action, self.high), self.low)
+        return torch.maximum(torch.minimum(action, self.high), self.low) if self.boxed else action
 
 
 def write_onnx(model: BaseAlgorithm, path: Path) -> None:
     """The exporter cannot follow the checks of torch's distributions, so they are off meanwhile."""
     model.policy.set_training_mode(False)
-    columns = model.observation_space.shape[0]
     torch.distributions.Distribution.set_default_validate_args(False)
     try:
         torch.onnx.export(
             Whole(model).eval(),
-            (torch.zeros(2, columns),),
+            (torch.zeros(2, *model.observation_space.shape),),
             str(path),
             input_names=["observation"],
             output_names=["action"],
@@ -76,6 +74,10 @@ def write_onnx(model: BaseAlgorithm, path: Path) -> None:
         )
     finally:
         torch.distributions.Distribution.set_default_validate_args(__debug__)
+    made = onnx.load(path)
+    for part in (*made.graph.node, *made.graph.value_info):
+        del part.metadata_props[:]  # traces of this machine's source files
+    onnx.save(made, path)
 
 
 def describe(env: EnvParams, actions: Array, observations: Array) -> Json:

@@ -50,6 +50,7 @@ def test_onnx_acts_as_predict(
     train = policies.config(algorithm=algorithm, hyperparameters=more, decay=False, steps=128)
     model = policies.learnt(market, env, train)
     export.write_onnx(model, tmp_path / "policy.onnx")
+    assert b".py" not in (tmp_path / "policy.onnx").read_bytes(), "no file of its maker"
     assert [path.name for path in tmp_path.iterdir()] == ["policy.onnx"], "no weights beside it"
     session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"))
     width = model.observation_space.shape[0]
