@@ -139,6 +139,11 @@ def windows(live: Path) -> int:
     return min((values.get(name, {}).get("windows", 0) for name in asked), default=0)
 
 
+def newest_metrics(live: Path) -> str:
+    values = params.read_json(live / "values.json")
+    return ", ".join(f"{name} {one:.3g}" for name, one in values.items() if isinstance(one, float))
+
+
 def run(asked: argparse.Namespace) -> int:
     options = ["--rate", str(asked.rate)] if asked.rate else []
     with (
@@ -155,7 +160,6 @@ def simulate(asked: argparse.Namespace) -> int:
     """1 where the shift was not answered, or an alert came without one."""
     live = Path("simulated")
     shutil.rmtree(live, ignore_errors=True)
-    live.mkdir()
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(live / 'mlflow.db').resolve()}"
     options = ["--rate", str(asked.rate)] if asked.rate else []
     with stack_of(live, Ports(*[free_port() for _ in Ports._fields]), 1, 1, []) as stack:
@@ -169,6 +173,10 @@ def simulate(asked: argparse.Namespace) -> int:
         ends = {"retrain_finished", "retrain_failed", "refused"}
         with traffic(stack, asked.shift, *options):
             found = wait(stack, lambda events: bool(ends & set(events)), asked.seconds)
+            if "retrain_finished" in [line["event"] for line in audit.read(live)]:
+                before = windows(live)  # the next ones are of the new model
+                wait(stack, lambda _: windows(live) > before, asked.seconds)
+                print(f"simulate: now {newest_metrics(live)}", flush=True)
     events = [line["event"] for line in audit.read(live)]
     print(f"simulate: {' -> '.join(events)}")
     return 0 if found and "served" in events else 1

@@ -55,7 +55,7 @@ def story(events: list[dict[str, Any]]) -> str:
     rows = []
     for event in events:
         moment = datetime.fromtimestamp(event["time"], UTC).strftime("%d %b %H:%M:%S")
-        left_out = ("time", "event", "incident", "fingerprint")
+        left_out = ("time", "event", "incident", "began")
         details = ", ".join(f"{key}: {one}" for key, one in event.items() if key not in left_out)
         cells = (moment, event["event"].replace("_", " "), shortened(details, 300))
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
