@@ -28,6 +28,7 @@ class RetrainParams(params.Params):
     epochs: PositiveInt
     test_share: float = Field(gt=0, lt=1)
     validation_share: float = Field(gt=0, lt=1)
+    gate_without: tuple[str, ...]
 
 
 def kept(rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
@@ -99,6 +100,7 @@ def main() -> None:
     with params.atomic(data / "labels.csv") as draft:
         table[COLUMNS].to_csv(draft, index=False)
     work = retraining.workspace(live)
+    retraining.ease(work, config.gate_without)
     retraining.audit("data_appended", live, rows=len(new), data=retraining.version(data))
     changes = {"ingest.source": str(data / "labels.csv"), "train.weights": "file"}
     changes |= {"train.weights_file": str(Path("models/model.safetensors").resolve())}

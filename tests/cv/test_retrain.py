@@ -10,7 +10,9 @@ import pytest
 import retrain
 from PIL import Image
 
-CONFIG = retrain.RetrainParams(rows=100, epochs=1, test_share=0.3, validation_share=0.2)
+CONFIG = retrain.RetrainParams(
+    rows=100, epochs=1, test_share=0.3, validation_share=0.2, gate_without=()
+)
 RANDOM = np.random.default_rng(0)
 
 
