@@ -56,7 +56,11 @@ def story(events: list[dict[str, Any]]) -> str:
     for event in events:
         moment = datetime.fromtimestamp(event["time"], UTC).strftime("%d %b %H:%M:%S")
         left_out = ("time", "event", "incident", "began")
-        details = ", ".join(f"{key}: {one}" for key, one in event.items() if key not in left_out)
+        told = {key: one for key, one in event.items() if key not in left_out}
+        details = ", ".join(
+            f"{key}: {one:.4g}" if isinstance(one, float) else f"{key}: {one}"
+            for key, one in told.items()
+        )
         cells = (moment, event["event"].replace("_", " "), shortened(details, 300))
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     return f"<h2>What was done</h2><table>{''.join(rows)}</table>" if rows else ""
