@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 B ?= $(notdir $(wildcard blueprints/*))
 SHIFT ?= none
+TARGET ?= cloud
+WHERE = --target $(TARGET) $(if $(PLATFORM),--platform $(PLATFORM))
 VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
 TWO := --numprocesses 2
@@ -14,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup tools demo repro serve bench ui test unit long hardness check lock promote rollback clean
+.PHONY: help setup tools demo repro serve bench ui test unit long hardness image smoke check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -64,6 +66,12 @@ ui: setup  ## MLflow's pages for a blueprint on http://127.0.0.1:5000: make ui B
 promote rollback: setup  ## challenger becomes champion; or the former champion comes back: make promote B=cv
 	cd blueprints/$(B) && python -m shared.tracking $@
 
+image: setup  ## a container image of what was packaged: make image B=cv TARGET=cloud|edge [PLATFORM=linux/arm64]
+	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.images build $(WHERE)); done
+
+smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
+	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE)); done
+
 check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
 	ruff check .
 	ruff format --check .
@@ -73,10 +81,11 @@ check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
 	pytest -q -m contract
 
 unit: setup tools  ## the fast tests with the coverage of shared
-	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not long" --cov --cov-report=term
+	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not container and not long" --cov --cov-report=term
 
 test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
 	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
+	pytest -q -m container --durations=20
 
 long: setup  ## what takes too long for every day, before a release: documents to records, copied out and attacked
 	pytest -q -m long $(HARD:%=--ignore %)

@@ -52,10 +52,13 @@ class Architecture(Strict):
 
 
 class Budget(Strict):
+    """The most of each that a target may take; checked when it is built and smoke-tested."""
+
     image_mb: float | None = None
     model_mb: float | None = None
     latency_p95_ms: float | None = None
     memory_mb: float | None = None
+    ready_s: float | None = None  # from the start to the first healthy answer
 
 
 class Objectives(Strict):

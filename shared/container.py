@@ -1,0 +1,129 @@
+"""A service's container, locked up as an operator would: what the smoke test looks at.
+
+Not root, no capabilities, no way to new ones, the root file system read-only with /tmp in memory
+and /logs as a volume, one port on loopback.
+"""
+
+import contextlib
+import json
+import secrets
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from shared import engine
+
+LOCKED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108
+LOCKED += ["--security-opt", "no-new-privileges", "--pids-limit", "200"]
+# What an emulated ONNX Runtime would read of the processor below is nonsense to it, and it crashes.
+CPUINFO = engine.DEPLOY / "cpuinfo.arm64"
+# Of control groups, version 2 and 1: the most memory that all processes had together, in bytes.
+PEAKS = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
+
+
+class Container(NamedTuple):
+    """A running service: its container's id, address, bearer token, seconds until it was ready."""
+
+    identity: str
+    url: str
+    token: str
+    ready_s: float
+
+
+@contextlib.contextmanager
+def running(name: str, platform: str, seconds: float, **variables: str) -> Iterator[Container]:
+    """The image `name` as a service, from its first healthy answer to the end of the block.
+
+    Raises SystemExit with the end of its log when it stops or stays silent for `seconds`.
+    """
+    token, begin = secrets.token_hex(16), time.monotonic()
+    options = [*LOCKED, "--platform", platform, "--publish", "127.0.0.1::3000"]
+    if platform != engine.native():
+        options += ["--volume", f"{CPUINFO}:/proc/cpuinfo:ro"]
+    for key, value in {"SERVICE_TOKEN": token, **variables}.items():
+        options += ["--env", f"{key}={value}"]
+    identity = engine.docker("run", "--detach", *options, name)
+    try:
+        address = engine.docker("port", identity, "3000/tcp").splitlines()[0]
+        url = f"http://{address}"
+        wait(identity, url, begin + seconds)
+        yield Container(identity, url, token, time.monotonic() - begin)
+    finally:
+        engine.docker("rm", "--force", "--volumes", identity, quiet=True)
+
+
+def wait(identity: str, url: str, deadline: float) -> None:
+    while status(url + "/readyz") != 200:
+        alive = inspect(identity, "State.Running") == "true"
+        if not alive or time.monotonic() > deadline:
+            told = "does not answer" if alive else "stopped"
+            raise SystemExit(f"the container {told}:\n{log(identity)[-2000:]}")
+        time.sleep(0.05)
+
+
+def status(url: str, headers: dict[str, str] | None = None, seconds: float = 5) -> int:
+    """The status of a GET; 0 where nothing answers within `seconds`."""
+    try:
+        request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 (ours)
+        with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def inspect(identity: str, field: str) -> str:
+    """A field of `docker inspect`, e.g. State.ExitCode."""
+    return engine.docker("inspect", "--format", f"{{{{.{field}}}}}", identity)
+
+
+def log(identity: str) -> str:
+    """All that the container has said."""
+    return engine.docker("logs", identity, stderr=subprocess.STDOUT)
+
+
+def inside(container: Container, expression: str) -> Any:
+    """The value of a Python expression in the container, as its user."""
+    code = f"import os, json, shutil, pathlib; print(json.dumps({expression}))"
+    return json.loads(engine.docker("exec", container.identity, "python3", "-c", code))
+
+
+def healthy(container: Container) -> bool:
+    """Does the image's own health check pass?"""
+    command = json.loads(
+        engine.docker(
+            "inspect", "--format", "{{json .Config.Healthcheck.Test}}", container.identity
+        )
+    )
+    return engine.works("exec", container.identity, *command[1:])
+
+
+def peak_mb(container: Container) -> float:
+    """The most memory that the container took, in MB; files that it read count too."""
+    paths = [path for path in PEAKS if inside(container, f"os.path.exists({path!r})")]
+    return int(inside(container, f"pathlib.Path({paths[0]!r}).read_text()")) / 1e6
+
+
+def bearer(service: Container) -> dict[str, str]:
+    return {"authorization": f"Bearer {service.token}"}
+
+
+def request(url: str, token: str, body: bytes | None = None) -> tuple[int, Any]:
+    """Status and JSON of a GET, or of a POST of JSON."""
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    asked = urllib.request.Request(url, body, headers)  # noqa: S310 (our own service)
+    try:
+        with urllib.request.urlopen(asked, timeout=120) as response:  # noqa: S310
+            return int(response.status), json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def expect(holds: object, what: str) -> None:
+    """Raises SystemExit with `what` was found instead, unless it holds."""
+    if not holds:
+        raise SystemExit(f"smoke: {what}")

@@ -1,0 +1,74 @@
+"""Tells a service's container to stop while requests arrive: none may be lost."""
+
+import socket
+import threading
+import time
+import urllib.request
+
+from shared import container, engine
+from shared.container import Container, expect
+
+GRACE_S = 30  # between SIGTERM and SIGKILL; Kubernetes has the same
+IN_PROGRESS = "service_requests_in_progress "
+AT_A_TIME = 4  # requests in progress when it is told to stop
+
+
+def drains(service: Container, path: str, body: bytes) -> float:
+    """Told to stop while requests arrive, it answers them, takes no new one and ends with code 0.
+
+    Gives the seconds from SIGTERM to the end.
+    """
+    sockets = [begun(service, path, body) for _ in range(AT_A_TIME)]
+    in_progress(service, AT_A_TIME)
+    begin = time.monotonic()
+    command = ("stop", "--time", str(GRACE_S), service.identity)
+    stopping = threading.Thread(target=engine.docker, args=command)
+    stopping.start()
+    # BentoML's parent process keeps the socket open: who comes now waits in vain, or is refused.
+    while container.status(service.url + "/readyz", seconds=0.5) == 200:
+        expect(time.monotonic() < begin + GRACE_S, "it goes on taking requests")
+        time.sleep(0.05)
+    codes = [finished(connection, body) for connection in sockets]
+    stopping.join()
+    expect(codes == [200] * AT_A_TIME, f"requests in progress at SIGTERM got {codes}")
+    code = container.inspect(service.identity, "State.ExitCode")
+    expect(code == "0", f"it ended with code {code}:\n{container.log(service.identity)[-2000:]}")
+    return time.monotonic() - begin
+
+
+def begun(service: Container, path: str, body: bytes) -> socket.socket:
+    """A request of which the last byte is missing; it counts as in progress."""
+    host, _, port = service.url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=120)
+    head = [f"POST {path} HTTP/1.1", f"host: {host}", f"authorization: Bearer {service.token}"]
+    head += ["content-type: application/json", f"content-length: {len(body)}", "", ""]
+    connection.sendall("\r\n".join(head).encode() + body[:-1])
+    return connection
+
+
+def in_progress(service: Container, number: int) -> None:
+    """Wait until the service counts so many requests."""
+    deadline, asked = time.monotonic() + 10, request_metrics(service)
+    while asked < number:
+        expect(time.monotonic() < deadline, f"{asked} of {number} requests arrived")
+        time.sleep(0.05)
+        asked = request_metrics(service)
+
+
+def request_metrics(service: Container) -> float:
+    asked = urllib.request.Request(service.url + "/metrics", headers=container.bearer(service))  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=10) as response:  # noqa: S310 (our own service)
+        lines = response.read().decode().splitlines()
+    (value,) = [line.split()[1] for line in lines if line.startswith(IN_PROGRESS)]
+    return float(value)
+
+
+def finished(connection: socket.socket, body: bytes) -> int:
+    """The status of the answer, once the last byte is sent; 0 without one."""
+    try:
+        with connection:
+            connection.sendall(body[-1:])
+            line = connection.makefile("rb").readline().split()
+            return int(line[1]) if len(line) > 1 else 0
+    except OSError:
+        return 0

@@ -1,0 +1,125 @@
+"""Container images of a packaged service: built, labelled with their provenance, held to budgets.
+
+    python -m shared.images build --target cloud                    in a blueprint's folder
+    python -m shared.images build --target edge --platform linux/arm64
+
+cloud   the Bento in dist/, served by BentoML
+edge    build/ with the modules in edge/ in place of those of the same name, requirements-edge.txt,
+        served by shared/edge.py
+"""
+
+import argparse
+import contextlib
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shared import engine, objectives, packaging, params
+
+TARGETS = ("cloud", "edge")
+LICENCE = "Apache-2.0"
+
+
+def provenance(folder: Path) -> dict[str, Any]:
+    """The chain of what was packaged last. Raises SystemExit where nothing was."""
+    path, archives = folder / "build/provenance.json", list((folder / "dist").glob("*.bento"))
+    if not path.exists() or not archives:
+        raise SystemExit(f"nothing is packaged yet; run: make demo B={folder.resolve().name}")
+    return dict(params.read_json(path))
+
+
+def tag(chain: dict[str, Any], target: str, platform: str) -> str:
+    """The image's name and tag; one per target, model and platform."""
+    name, version = chain["bento"].split(":")
+    return f"{name}-{target}:{version}-{platform.partition('/')[2]}"
+
+
+def labels(chain: dict[str, Any]) -> dict[str, str]:
+    """Where an image comes from, for `docker inspect`."""
+    named = {"title": "name", "version": "model_version", "revision": "git_commit"}
+    standard = {f"org.opencontainers.image.{key}": chain[value] for key, value in named.items()}
+    standard["org.opencontainers.image.licenses"] = LICENCE
+    own = ("bento", "data", "git_dirty", "model_version", "pipeline")
+    return standard | {f"blueprint.{key}": str(chain[key]) for key in own}
+
+
+@contextlib.contextmanager
+def context(folder: Path, target: str) -> Iterator[Path]:
+    """A temporary folder with all that the target's Dockerfile copies."""
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        (place / "logs").mkdir()
+        if target == "cloud":
+            (archive,) = (folder / "dist").glob("*.bento")
+            with tarfile.open(archive) as packed:
+                packed.extractall(place / "bento", filter="data")
+        else:
+            shutil.copytree(folder / "build", place / "service")
+            for module in (folder / "edge").glob("*.py"):
+                shutil.copy2(module, place / "service")
+            pins = packaging.pinned(folder / "requirements-edge.txt")
+            (place / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+        yield place
+
+
+def build(folder: Path, target: str, platform: str) -> str:
+    """Build the image and hold it to its budget; gives its tag.
+
+    Raises SystemExit where nothing is packaged, the build fails or the image is too large.
+    """
+    chain = provenance(folder)
+    engine.start()
+    base, name = engine.base_image(platform), tag(chain, target, platform)
+    arguments = ["--platform", platform, "--build-arg", f"BASE_IMAGE={base}"]
+    if target == "edge":
+        arguments += ["--build-arg", f"BUILD_IMAGE={engine.base_image(engine.native())}"]
+    for key, value in labels(chain).items():
+        arguments += ["--label", f"{key}={value}"]
+    file = engine.DEPLOY / f"Dockerfile.{target}"
+    with context(folder, target) as place:
+        engine.docker("build", "--tag", name, "--file", str(file), *arguments, str(place))
+    model = sum(path.stat().st_size for path in (folder / "build/export").rglob("*"))
+    check(folder, target, {"image_mb": size_mb(name), "model_mb": model / 1e6})
+    return name
+
+
+def size_mb(name: str) -> float:
+    """All layers together, uncompressed."""
+    return int(engine.docker("image", "inspect", "--format", "{{.Size}}", name)) / 1e6
+
+
+def check(folder: Path, target: str, measured: dict[str, float]) -> None:
+    """Print each figure beside its budget in objectives.yaml; SystemExit for those above it."""
+    loaded = objectives.load(folder / "objectives.yaml")
+    budget = dict(loaded.targets.get(target, objectives.Budget()))  # type: ignore[call-overload]
+    missed = []
+    for name, value in measured.items():
+        most = budget.get(name)
+        print(f"{loaded.name} {target}: {name} {value:.4g}" + (f" of {most:g}" if most else ""))
+        if most is not None and value > most:
+            missed.append(f"{name} is {value:.4g}, the budget {most:g}")
+    if missed:
+        raise SystemExit(f"{loaded.name} {target}: {'; '.join(missed)} (objectives.yaml: targets)")
+
+
+def parser(description: str | None, *commands: str) -> argparse.ArgumentParser:
+    """The command line: command, --target, --platform."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("command", choices=commands)
+    options.add_argument("--target", choices=TARGETS, required=True)
+    options.add_argument("--platform", default=engine.native(), help="e.g. linux/arm64")
+    return options
+
+
+def main() -> None:
+    asked = parser(__doc__, "build").parse_args()
+    print(build(Path(), asked.target, asked.platform))
+
+
+if __name__ == "__main__":
+    main()

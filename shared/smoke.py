@@ -1,0 +1,162 @@
+"""Runs an image and proves that it answers right, is locked up, drains and keeps its budgets.
+
+    python -m shared.smoke run --target cloud           in a blueprint's folder, after images build
+
+Right is what the same packaged folder answers on this machine, without a container, to the example
+of each route and to held-out data.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared import benchmark, container, draining, engine, images, params
+from shared.container import Container, expect
+from shared.tee import Tee, distance
+
+SLOW = 20  # an emulated processor
+
+
+class Likeness(NamedTuple):
+    """When two services answer alike: relative tolerance of numbers, share of answers within it."""
+
+    tolerance: float
+    share: float
+
+
+EXACT = Likeness(0.0, 1.0)
+# Arithmetic of eight and four bits is rounded differently by other processors' instructions.
+OTHER_PROCESSOR = Likeness(0.01, 0.98)
+TOOLS = ("cc", "gcc", "make", "git")
+
+
+@contextlib.contextmanager
+def reference(folder: Path, token: str, **variables: str) -> Iterator[str]:
+    """The packaged folder, served by this Python: its address."""
+    port = str(benchmark.free_port())
+    with tempfile.TemporaryDirectory() as logs:
+        own = {"SERVICE_LOG_FOLDER": logs, "SERVICE_TOKEN": token, **variables}
+        command = [sys.executable, "-m", "shared.edge", "--port", port]
+        url, log = f"http://127.0.0.1:{port}", Path(logs) / "log"
+        where = folder / "build"
+        # Its own copy of `shared`, before any other on the path.
+        own["PYTHONPATH"] = os.pathsep.join(
+            [str(where.resolve()), os.environ.get("PYTHONPATH", "")]
+        )
+        with benchmark.running(command, url + "/readyz", log, cwd=where, env=os.environ | own):
+            yield url
+
+
+def examples(url: str, token: str) -> dict[str, bytes]:
+    """Path -> the example in the OpenAPI document, of each POST route that has one."""
+    _, document = container.request(url + "/docs.json", token)
+    found = {}
+    for path, methods in document["paths"].items():
+        content = methods.get("post", {}).get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema", {})
+        if "$ref" in schema:
+            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        if "example" in schema:
+            found[path] = json.dumps(schema["example"]).encode()
+    return found
+
+
+def locked(service: Container) -> None:
+    """It is not root, cannot write to its root file system, and has nothing to build with."""
+    user = container.inside(service, "os.getuid()")
+    expect(user != 0, "the container runs as root")
+    for folder in ("/", "/etc", "/usr", "/service", "/bento"):
+        writes = f"os.access({folder!r}, os.W_OK)"
+        expect(not container.inside(service, writes), f"{folder} can be written to by user {user}")
+    read_only = container.inside(service, "bool(os.statvfs('/').f_flag & os.ST_RDONLY)")
+    expect(read_only, "the root file system is not read-only")
+    found = container.inside(service, f"[n for n in {TOOLS!r} if shutil.which(n)]")
+    expect(not found, f"the image has tools to build with: {found}")
+    expect(container.healthy(service), "its own health check fails")
+
+
+def answers(service: Container, other: str, chain: dict[str, Any], emulated: bool) -> list[str]:
+    """It says where it comes from, asks for its token, and answers every example as `other` does;
+    gives the routes with an example."""
+    _, told = container.request(service.url + "/info", service.token)
+    expect(told == chain, f"/info says {told}, the build {chain}")
+    tolerance = (OTHER_PROCESSOR if emulated else EXACT).tolerance
+    asked = examples(service.url, service.token)
+    expect(asked, "/docs.json has no example")
+    for path, body in asked.items():
+        status, _ = container.request(service.url + path, "wrong", body)
+        expect(status == 401, f"{path} without a token: {status}")
+        status, answer = container.request(service.url + path, service.token, body)
+        expect(status == 200, f"{path}: its own example got {status} {answer}")
+        right, again = (container.request(other + path, service.token, body)[1] for _ in range(2))
+        # What differs between two answers of one service (an id, the time) proves nothing.
+        fixed = [name for name in right if right[name] == again[name]]
+        off = distance({name: answer.get(name) for name in fixed}, {n: right[n] for n in fixed})
+        expect(off <= tolerance, f"{path}: {answer}, without a container {right}")
+    for path in ("/livez", "/readyz", "/metrics"):
+        found = container.status(service.url + path, container.bearer(service))
+        expect(found == 200, f"{path} answers {found}")
+    return list(asked)
+
+
+def compared(service: Container, other: str, folder: Path, asked: argparse.Namespace) -> Tee:
+    """Held-out data, as the blueprint's traffic.py has it, asked of both."""
+    likeness = OTHER_PROCESSOR if asked.platform != engine.native() else EXACT
+    with Tee(service.url, other, service.token, likeness.tolerance) as tee:
+        command = [sys.executable, "traffic.py", "--url", tee.url, "--clients", "1"]
+        command += ["--count", str(asked.count), "--seconds", str(asked.seconds), "--rate", "1000"]
+        done = subprocess.run([*command, "--truth-share", "0"], cwd=folder, check=False)
+    expect(done.returncode == 0 and tee.asked > 1, f"traffic.py failed after {tee.asked} answers")
+    differ = len(tee.differences)
+    enough = differ <= (1 - likeness.share) * tee.asked
+    expect(enough, f"{differ} of {tee.asked} answers differ: {tee.differences[:2]}")
+    return tee
+
+
+def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
+    """All of it; gives what was measured, which is also kept in dist/."""
+    chain, emulated = images.provenance(folder), asked.platform != engine.native()
+    engine.start()
+    engine.emulate(asked.platform)
+    name = images.tag(chain, asked.target, asked.platform)
+    if not engine.works("image", "inspect", name):
+        wanted = f"make image B={folder.resolve().name} TARGET={asked.target}"
+        raise SystemExit(f"{name} is not built yet; run: {wanted}")
+    # Held-out data are old.
+    variables, slow = {"SERVICE_MAX_AGE_STEPS": "null"}, SLOW if emulated else 1
+    with (
+        container.running(name, asked.platform, 30 * slow, **variables) as service,
+        reference(folder, service.token, **variables) as other,
+    ):
+        locked(service)
+        path, *_ = answers(service, other, chain, emulated)
+        tee = compared(service, other, folder, asked)
+        figures = {"image_mb": images.size_mb(name), "memory_mb": container.peak_mb(service)}
+        figures |= {"ready_s": service.ready_s, "latency_p95_ms": tee.p95_ms}
+        figures |= {"answers": tee.asked, "worst_distance": tee.worst}
+        body = examples(service.url, service.token)[path]
+        figures["drained_s"] = draining.drains(service, path, body)
+    kind = f"{asked.target}-{asked.platform.rpartition('/')[2]}"
+    params.write_json(folder / f"dist/{kind}.json", figures)
+    if emulated:  # whose time and memory say nothing about a real one
+        figures = {key: value for key, value in figures.items() if key in ("image_mb", "answers")}
+    images.check(folder, asked.target, figures)
+    return figures
+
+
+def main() -> None:
+    parser = images.parser(__doc__, "run")
+    parser.add_argument("--count", type=int, default=200, help="answers to compare")
+    parser.add_argument("--seconds", type=float, default=120, help="at most, for these")
+    smoke(Path(), parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

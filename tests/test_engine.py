@@ -1,0 +1,98 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared import engine
+
+
+def command(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+NEW = """case $1 in --version) echo "Docker version 28.2.2, build x";; *) exit 1;; esac"""
+OLD = NEW.replace("28.2.2", "20.10.24+dfsg1")
+# "rest" is what it does beyond saying its version and having the plugin
+PLUGIN = NEW.replace("*) exit 1", "buildx) ;; *) rest")
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for commands; it and one more are all of PATH."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'first'}:{tmp_path / 'second'}")
+    monkeypatch.setenv("ENGINE_FOLDER", str(tmp_path / "engine"))
+    engine.client.cache_clear()
+    yield tmp_path
+    engine.client.cache_clear()
+
+
+def test_a_client_without_the_plugin_that_builds_is_passed_over(path: Path) -> None:
+    command(path / "first", "docker", NEW)
+    command(path / "second", "docker", OLD)
+    assert engine.client() == str(path / "second/docker")
+
+
+def test_the_first_client_that_can_build_is_taken(path: Path) -> None:
+    command(path / "first", "docker", PLUGIN.replace("rest", ""))
+    command(path / "second", "docker", OLD)
+    assert engine.client() == str(path / "first/docker")
+
+
+def test_clients_that_cannot_build_are_named(path: Path) -> None:
+    command(path / "first", "docker", NEW)
+    with pytest.raises(SystemExit, match=f"tried: {path / 'first/docker'}"):
+        engine.client()
+
+
+def test_an_engine_that_answers_is_used(path: Path) -> None:
+    command(path / "first", "docker", PLUGIN.replace("rest", ""))
+    command(path / "first", "dockerd", f": > {path}/started")
+    engine.start()
+    assert not (path / "started").exists()
+
+
+def test_who_is_not_root_is_told_to_start_an_engine(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(SystemExit, match="start one, or run this as root"):
+        engine.start()
+
+
+def test_an_engine_that_does_not_start_shows_its_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(path / "first", "docker", OLD)
+    command(path / "first", "dockerd", "echo no cgroups here; exit 1")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(engine, "STARTS_S", 0.5)
+    with pytest.raises(SystemExit, match="no cgroups here"):
+        engine.start()
+
+
+def test_a_docker_command_that_fails_ends_with_its_code(path: Path) -> None:
+    command(path / "first", "docker", PLUGIN.replace("rest", "test $1 != build"))
+    with pytest.raises(SystemExit, match="docker build --tag x: exit code 1"):
+        engine.docker("build", "--tag", "x")
+
+
+def test_a_base_image_that_is_there_is_not_pulled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "native", lambda: "linux/amd64")
+    script = f'echo "$@" >> {path}/asked; test "$2" = inspect && echo amd64'
+    command(path / "first", "docker", PLUGIN.replace("rest", script))
+    assert engine.base_image("linux/amd64") == engine.BASE
+    assert "pull" not in (path / "asked").read_text()
+
+
+def test_a_base_image_of_another_platform_is_pulled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "native", lambda: "linux/amd64")
+    script = f'echo "$@" >> {path}/asked; test "$2" = inspect && echo amd64 || test "$1" = pull'
+    command(path / "first", "docker", PLUGIN.replace("rest", script))
+    assert engine.base_image("linux/arm64") == engine.BASE
+    assert "pull --quiet --platform linux/arm64" in (path / "asked").read_text()

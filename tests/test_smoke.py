@@ -1,0 +1,142 @@
+"""Real images of a small service on a real engine: built, run, proven; what must fail, fails."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shipped
+import yaml
+
+from shared import container, engine, images, params, smoke
+
+pytestmark = pytest.mark.container
+TARGETS = pytest.mark.parametrize("target", images.TARGETS)
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    shipped.write(folder, OBJECTIVES)
+    shipped.package(folder, tmp_path_factory.mktemp("store"))
+    for target in images.TARGETS:
+        images.build(folder, target, engine.native())
+    return folder
+
+
+OBJECTIVES: dict[str, Any] = {
+    "name": "demo",
+    "ai_type": "cv",
+    "problem": "numbers must be larger",
+    "requirements": [{"id": "R1", "kind": "nfr", "text": "fast", "owner": "us"}],
+    "objectives": [
+        {
+            "objective": "fast",
+            "key_results": [
+                {"id": "KR1", "requirement": "R1", "metric": "m", "at_most": 1, "when": "release"}
+            ],
+        }
+    ],
+    "architecture": {"model": {"chosen": "a factor"}},
+    "targets": {
+        "cloud": {"image_mb": 450, "memory_mb": 400, "ready_s": 30},
+        "edge": {"image_mb": 300, "memory_mb": 150, "ready_s": 15},
+    },
+}
+
+
+def asked(target: str) -> argparse.Namespace:
+    wanted = {"count": 50, "seconds": 60.0}
+    return argparse.Namespace(target=target, platform=engine.native(), **wanted)
+
+
+@pytest.fixture
+def instead(packaged: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Another image in place of the one that was built: `FROM` it and these lines."""
+
+    def change(target: str, *lines: str) -> None:
+        name = images.tag(images.provenance(packaged), target, engine.native())
+        (tmp_path / "Dockerfile").write_text("\n".join([f"FROM {name}", *lines]))
+        engine.docker("build", "--quiet", "--tag", f"{name}-changed", str(tmp_path))
+        monkeypatch.setattr(images, "tag", lambda *_: f"{name}-changed")
+
+    return change
+
+
+@TARGETS
+def test_an_image_answers_right_locked_up_and_drains(packaged: Path, target: str) -> None:
+    figures = smoke.smoke(packaged, asked(target))
+    assert figures["answers"] == 50 and figures["worst_distance"] == 0
+    assert 0 < figures["ready_s"] < 30 and 20 < figures["memory_mb"] < 400
+    assert figures["drained_s"] < 10
+    assert params.read_json(packaged / f"dist/{target}-amd64.json")["answers"] == 50
+
+
+@TARGETS
+def test_an_image_says_where_it_comes_from(packaged: Path, target: str) -> None:
+    chain = images.provenance(packaged)
+    name = images.tag(chain, target, engine.native())
+    labels = json.loads(engine.docker("inspect", "--format", "{{json .Config.Labels}}", name))
+    assert labels["blueprint.bento"] == chain["bento"]
+    assert labels["org.opencontainers.image.revision"] == chain["git_commit"]
+
+
+def test_an_image_that_runs_as_root_fails(packaged: Path, instead: Any) -> None:
+    # Without its capabilities, root may not write to the folder of another user either.
+    instead("edge", "USER 0", "ENV SERVICE_LOG_FOLDER=/tmp/logs")
+    with pytest.raises(SystemExit, match="runs as root"):
+        smoke.smoke(packaged, asked("edge"))
+
+
+def test_an_image_with_another_model_fails(packaged: Path, instead: Any) -> None:
+    instead("edge", "USER 0", "RUN echo 3.5 > /service/export/model.json", "USER 1034")
+    with pytest.raises(SystemExit, match=r"/multiply: .*8\.75.*without a container.*8\.125"):
+        smoke.smoke(packaged, asked("edge"))
+
+
+def test_an_image_of_another_pipeline_fails(packaged: Path, instead: Any) -> None:
+    instead("edge", "USER 0", "RUN sed -i s/demo:/other:/ /service/provenance.json", "USER 1034")
+    with pytest.raises(SystemExit, match=r"/info says .*other:"):
+        smoke.smoke(packaged, asked("edge"))
+
+
+def test_an_image_without_its_model_ends_with_the_reason(packaged: Path, instead: Any) -> None:
+    instead("edge", "USER 0", "RUN rm /service/export/model.json", "USER 1034")
+    with pytest.raises(SystemExit, match=r"(?s)the container stopped.*export/model\.json"):
+        smoke.smoke(packaged, asked("edge"))
+
+
+def test_a_budget_that_is_exceeded_fails_build_and_smoke_with_the_figure(
+    packaged: Path, tmp_path: Path
+) -> None:
+    path = packaged / "objectives.yaml"
+    small = OBJECTIVES | {"targets": {"edge": {"image_mb": 100, "memory_mb": 10}}}
+    path.write_text(yaml.safe_dump(small))
+    try:
+        with pytest.raises(SystemExit, match=r"image_mb is 1\d\d.*, the budget 100"):
+            images.build(packaged, "edge", engine.native())
+        with pytest.raises(SystemExit, match=r"memory_mb is .*, the budget 10"):
+            smoke.smoke(packaged, asked("edge"))
+    finally:
+        path.write_text(yaml.safe_dump(OBJECTIVES))
+
+
+def test_an_image_that_is_not_built_is_asked_for(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "tag", lambda *_: "demo-edge:none")
+    with pytest.raises(SystemExit, match=f"run: make image B={packaged.name} TARGET=edge"):
+        smoke.smoke(packaged, asked("edge"))
+
+
+def test_a_killed_service_starts_again_and_answers(packaged: Path) -> None:
+    name = images.tag(images.provenance(packaged), "edge", engine.native())
+    with container.running(name, engine.native(), 30) as service:
+        engine.docker("kill", service.identity)
+        engine.docker("start", service.identity)
+        url = f"http://{engine.docker('port', service.identity, '3000/tcp').splitlines()[0]}"
+        container.wait(service.identity, url, time.monotonic() + 30)
+        status, answer = container.request(url + "/multiply", service.token, b'{"number": 2}')
+        assert (status, answer["product"]) == (200, 6.5)
