@@ -4,8 +4,7 @@
     python -m shared.images build --target edge --platform linux/arm64
 
 cloud   the Bento in dist/, served by BentoML
-edge    build/ with the modules in edge/ in place of those of the same name, requirements-edge.txt,
-        served by shared/edge.py
+edge    build/ with the packages of requirements-edge.txt, served by shared/edge.py
 """
 
 import argparse
@@ -58,8 +57,6 @@ def context(folder: Path, target: str) -> Iterator[Path]:
                 packed.extractall(place / "bento", filter="data")
         else:
             shutil.copytree(folder / "build", place / "service")
-            for module in (folder / "edge").glob("*.py"):
-                shutil.copy2(module, place / "service")
             pins = packaging.pinned(folder / "requirements-edge.txt")
             (place / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
         yield place

@@ -40,11 +40,10 @@ def test_labels_say_where_an_image_comes_from() -> None:
     assert labels["blueprint.pipeline"] == "p1" and labels["blueprint.git_dirty"] == "False"
 
 
-def test_an_edge_image_has_its_own_modules_and_packages(packaged: Path) -> None:
-    (packaged / "edge").mkdir()
-    (packaged / "edge/predictor.py").write_text("packaged = False\n")
+def test_an_edge_image_has_what_was_packaged_and_its_own_packages(packaged: Path) -> None:
+    (packaged / "predictor.py").write_text("packaged = False\n")
     with images.context(packaged, "edge") as place:
-        assert (place / "service/predictor.py").read_text() == "packaged = False\n"
+        assert (place / "service/predictor.py").read_text() == "packaged = True\n"
         assert (place / "service/export/model.json").exists()
         pins = (place / "requirements.txt").read_text()
         assert "uvicorn==" in pins and "starlette==" in pins and "bentoml" not in pins

@@ -40,6 +40,7 @@ FILES += [
     "dvc.yaml",
     "requirements.txt",
     "requirements-serve.txt",
+    "requirements-edge.txt",
     ".dvc/config",
     ".dvcignore",
 ]
@@ -131,7 +132,7 @@ def test_objectives_are_consistent(blueprint: Path) -> None:
 
 def test_requirements_are_exact_and_in_the_lock(blueprint: Path) -> None:
     locked = set((ROOT / "requirements.lock").read_text().split())
-    for name in ("requirements.txt", "requirements-serve.txt"):
+    for name in ("requirements.txt", "requirements-serve.txt", "requirements-edge.txt"):
         for line in (blueprint / name).read_text().splitlines():
             assert line.startswith("#") or line in locked, (
                 f"{name}: {line} is not what requirements.lock has"
@@ -141,6 +142,17 @@ def test_requirements_are_exact_and_in_the_lock(blueprint: Path) -> None:
 def test_serving_needs_neither_torch_nor_mlflow(blueprint: Path) -> None:
     names = {pin.split("==")[0] for pin in packaging.pinned(blueprint / "requirements-serve.txt")}
     assert not names & {"torch", "mlflow", "dvc", "torchvision"}
+
+
+def test_the_edge_needs_neither_bentoml_nor_a_second_set_of_packages(blueprint: Path) -> None:
+    edge, serve = (
+        set(packaging.pinned(blueprint / f"requirements-{name}.txt")) for name in ("edge", "serve")
+    )
+    assert edge < serve, "what is served at the edge is what was tested"
+    names = {pin.split("==")[0] for pin in edge}
+    assert not names & {"bentoml", "feast", "pyarrow", "torch"}
+    # A series' steps are pandas' calendars.
+    assert blueprint.name == "timeseries" or "pandas" not in names
 
 
 def test_files_keep_their_budgets() -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import store
+import online
 from predictor import Predictor
 
 MOST_KEPT, LONGEST_KEPT = 10_000, 1000  # answers by id, and bytes of such a question
@@ -19,7 +19,7 @@ class Forecaster(Predictor):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.store = store.reading(Path(os.environ.get("FEATURE_STORE", folder / "store")))
+        self.store = online.reading(Path(os.environ.get("FEATURE_STORE", folder / "store")))
         self.kept: dict[bytes, tuple[int, Made]] = {}
 
     def made(self, body: bytes, version: int) -> Made | None:

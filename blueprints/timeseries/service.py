@@ -13,7 +13,6 @@ import monitor
 import numpy as np
 import pandas as pd
 import requested
-import store
 from fastapi import Request, Response
 from forecaster import Forecaster, Made
 from predictor import Known
@@ -54,7 +53,7 @@ async def forecast(request: Request) -> Response:
     """Mean and intervals of the steps to come, for a trained series or for a history."""
     loaded, body = MODELS.now, await request.body()
     predictor = loaded.predictor
-    version = store.version(predictor.store)
+    version = predictor.store.version()
     if (made := predictor.made(body, version)) is None:
         question = await serving.read(request, Question)
         made = await serving.in_pool(request, answer, predictor, question)
@@ -108,7 +107,7 @@ def scale(predictor: Forecaster, question: Question) -> float:
 
 def by_id(predictor: Forecaster, series_id: str) -> Known:
     """A trained series with its newest features from the online store."""
-    rows = store.newest(predictor.store, [series_id]) if series_id in predictor.index else []
+    rows = predictor.store.newest([series_id]) if series_id in predictor.index else []
     if not rows:
         raise BadInput("series_id", f"{series_id[:80]!r} is unknown; send its history instead", 404)
     return predictor.known(rows)

@@ -54,7 +54,7 @@ def test_the_same_question_is_answered_once_until_the_store_changes(
     table = pd.read_parquet("data/prepared/features.parquet")
     rows = table[table["series_id"] == question["series_id"]]
     earlier = rows[rows["event_timestamp"] == pd.Timestamp(predictor.meta["ends"][0], tz="UTC")]
-    predictor.store.write_to_online_store(store.VIEW, earlier)
+    store.reading(Path("export/store")).write_to_online_store(store.VIEW, earlier)
     (changed,) = asked(served, question)
     assert changed["last_observation"] == predictor.meta["ends"][0][:10] + "T00:00:00"
     assert changed["last_observation"] < first["last_observation"]
