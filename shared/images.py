@@ -88,18 +88,22 @@ def size_mb(name: str) -> float:
     return int(engine.docker("image", "inspect", "--format", "{{.Size}}", name)) / 1e6
 
 
+def budget(folder: Path, target: str) -> objectives.Budget:
+    """What objectives.yaml allows the target to take."""
+    targets = objectives.load(folder / "objectives.yaml").targets
+    return {str(name): one for name, one in targets.items()}.get(target, objectives.Budget())
+
+
 def check(folder: Path, target: str, measured: dict[str, float]) -> None:
     """Print each figure beside its budget in objectives.yaml; SystemExit for those above it."""
-    loaded = objectives.load(folder / "objectives.yaml")
-    budget = dict(loaded.targets.get(target, objectives.Budget()))  # type: ignore[call-overload]
-    missed = []
+    allowed, missed, what = dict(budget(folder, target)), [], f"{folder.resolve().name} {target}"
     for name, value in measured.items():
-        most = budget.get(name)
-        print(f"{loaded.name} {target}: {name} {value:.4g}" + (f" of {most:g}" if most else ""))
+        most = allowed.get(name)
+        print(f"{what}: {name} {value:.4g}" + (f" of {most:g}" if most else ""))
         if most is not None and value > most:
             missed.append(f"{name} is {value:.4g}, the budget {most:g}")
     if missed:
-        raise SystemExit(f"{loaded.name} {target}: {'; '.join(missed)} (objectives.yaml: targets)")
+        raise SystemExit(f"{what}: {'; '.join(missed)} (objectives.yaml: targets)")
 
 
 def parser(description: str | None, *commands: str) -> argparse.ArgumentParser:

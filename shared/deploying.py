@@ -1,0 +1,87 @@
+"""What runs an image elsewhere: files filled in from templates in shared/deploy/<target>/.
+
+    python -m shared.deploying write --target cloud     in a blueprint's folder -> dist/deploy/cloud
+    kubectl apply -k dist/deploy/cloud/production
+
+cloud   for Kubernetes with Prometheus' operator: a base, and an overlay to copy for each place
+"""
+
+import json
+import shutil
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+from shared import alerting, engine, images, objectives, params
+from shared.serving import ServiceParams
+
+# Seconds between being taken off the list of who is asked and SIGTERM.
+PRE_STOP_S = 15
+SPARE_S = 10  # for an end beyond the slowest answer
+MEGA, MEBI = 1e6, 2**20
+
+
+def values(folder: Path, platform: str) -> dict[str, Any]:
+    """What the templates name, from the objectives, parameters and provenance in `folder`.
+
+    Raises SystemExit where nothing is packaged, or objectives.yaml has no budget of memory.
+    """
+    chain, loaded = images.provenance(folder), objectives.load(folder / "objectives.yaml")
+    budget = loaded.targets.get("cloud")
+    if budget is None or budget.memory_mb is None:
+        raise SystemExit("objectives.yaml: targets.cloud.memory_mb is missing; it is the limit")
+    settings = params.load_yaml(folder / "build/params.yaml")["service"]
+    common = {key: settings[key] for key in ServiceParams.model_fields}
+    config = ServiceParams.model_validate(common)
+    image = images.tag(chain, "cloud", platform)
+    name, _, tag = image.partition(":")
+    limit = budget.memory_mb * MEGA / MEBI
+    return chain | {
+        "blueprint": folder.resolve().name,
+        "image": image,
+        "image_name": name,
+        "image_tag": tag,
+        "grace_s": int(PRE_STOP_S + config.timeout_s + SPARE_S),
+        "pre_stop_s": PRE_STOP_S,
+        "memory_limit_mi": round(limit),
+        "memory_request_mi": round(limit / 2),
+        # Each of six replicas may be a quarter above the limit of the log, as may its feedback.
+        "logs_gi": max(1, round(2 * config.log_max_mb * 1.25 * 6 * MEGA / 2**30)),
+    }
+
+
+def write(folder: Path, target: str, platform: str) -> Path:
+    """Fill in all templates of the target; gives the folder, which is made anew."""
+    named = values(folder, platform)
+    place = folder / "dist/deploy" / target
+    shutil.rmtree(place, ignore_errors=True)
+    templates = engine.DEPLOY / target
+    for path in sorted(templates.rglob("*.yaml")):
+        filled = Template(path.read_text(encoding="utf-8")).substitute(named)
+        goal = place / path.relative_to(templates)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        goal.write_text(filled, encoding="utf-8")
+    rules = yaml.safe_dump(alert_rules(folder), sort_keys=False, width=1000)
+    (place / "base/prometheusrule.yaml").write_text(rules, encoding="utf-8")
+    return place
+
+
+def alert_rules(folder: Path) -> dict[str, Any]:
+    """The alert rules of objectives.yaml as Prometheus' operator takes them."""
+    loaded = objectives.load(folder / "objectives.yaml")
+    apart = json.loads(json.dumps(alerting.rules(loaded)))  # no references in YAML
+    kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+    return kind | {"metadata": {"name": loaded.name}, "spec": apart}
+
+
+def main() -> None:
+    asked = images.parser(__doc__, "write").parse_args()
+    if asked.target != "cloud":
+        raise SystemExit("there are files for the target cloud only")
+    print(f"deploy-files: {write(Path(), asked.target, asked.platform)}")
+
+
+if __name__ == "__main__":
+    main()
