@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup tools demo repro serve bench ui test unit long hardness image smoke check lock promote rollback clean
+.PHONY: help setup tools demo repro serve bench ui test unit long hardness image smoke deploy-files check lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -71,6 +71,9 @@ image: setup  ## a container image of what was packaged: make image B=cv TARGET=
 
 smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE)); done
+
+deploy-files: setup  ## what runs an image elsewhere -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud
+	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
 
 check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
 	ruff check .

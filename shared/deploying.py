@@ -31,13 +31,14 @@ def values(folder: Path, platform: str) -> dict[str, Any]:
     chain, loaded = images.provenance(folder), objectives.load(folder / "objectives.yaml")
     budget = loaded.targets.get("cloud")
     if budget is None or budget.memory_mb is None:
-        raise SystemExit("objectives.yaml: targets.cloud.memory_mb is missing; it is the limit")
+        raise SystemExit("objectives.yaml: targets.cloud.memory_mb is missing; limits need it")
     settings = params.load_yaml(folder / "build/params.yaml")["service"]
     common = {key: settings[key] for key in ServiceParams.model_fields}
     config = ServiceParams.model_validate(common)
     image = images.tag(chain, "cloud", platform)
     name, _, tag = image.partition(":")
-    limit = budget.memory_mb * MEGA / MEBI
+    # Bodies of all requests in progress come on top of what the smoke test takes.
+    most = budget.memory_mb + config.max_body_mb * config.max_concurrency
     return chain | {
         "blueprint": folder.resolve().name,
         "image": image,
@@ -45,8 +46,8 @@ def values(folder: Path, platform: str) -> dict[str, Any]:
         "image_tag": tag,
         "grace_s": int(PRE_STOP_S + config.timeout_s + SPARE_S),
         "pre_stop_s": PRE_STOP_S,
-        "memory_limit_mi": round(limit),
-        "memory_request_mi": round(limit / 2),
+        "memory_request_mi": round(budget.memory_mb * MEGA / MEBI),
+        "memory_limit_mi": round(most * MEGA / MEBI),
         # Each of six replicas may be a quarter above the limit of the log, as may its feedback.
         "logs_gi": max(1, round(2 * config.log_max_mb * 1.25 * 6 * MEGA / 2**30)),
     }

@@ -91,7 +91,9 @@ def test_probes_and_secrets_are_those_of_the_service(documents: dict[str, Any]) 
         assert service[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "http"}
     keys = {one["name"]: one["valueFrom"]["secretKeyRef"]["key"] for one in service["env"]}
     assert keys == {"SERVICE_TOKEN": "token", "SERVICE_SECRET": "secret"}
-    assert service["resources"]["limits"]["memory"] == "381Mi"  # 400 MB
+    # 400 MB, and eight bodies of 0.1 MB more
+    assert service["resources"]["requests"]["memory"] == "381Mi"
+    assert service["resources"]["limits"]["memory"] == "382Mi"
 
 
 def test_what_selects_finds_what_it_selects(documents: dict[str, Any]) -> None:
