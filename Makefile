@@ -72,7 +72,7 @@ image: setup  ## a container image of what was packaged: make image B=cv TARGET=
 smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE)); done
 
-deploy-files: setup  ## what runs an image elsewhere -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud
+deploy-files: setup  ## what runs elsewhere, manifests or an archive -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud|edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
 
 check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests

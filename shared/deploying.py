@@ -1,20 +1,22 @@
-"""What runs an image elsewhere: files filled in from templates in shared/deploy/<target>/.
+"""What runs a service elsewhere: files filled in from templates in shared/deploy/<target>/.
 
     python -m shared.deploying write --target cloud     in a blueprint's folder -> dist/deploy/cloud
     kubectl apply -k dist/deploy/cloud/production
 
 cloud   for Kubernetes with Prometheus' operator: a base, and an overlay to copy for each place
+edge    for a host with Python and systemd, without containers: an archive with its commands
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import yaml
 
-from shared import alerting, engine, images, objectives, params
+from shared import alerting, archives, engine, images, objectives, params
 from shared.serving import ServiceParams
 
 # Seconds between being taken off the list of who is asked and SIGTERM.
@@ -23,23 +25,24 @@ SPARE_S = 10  # for an end beyond the slowest answer
 MEGA, MEBI = 1e6, 2**20
 
 
-def values(folder: Path, platform: str) -> dict[str, Any]:
+def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
     """What the templates name, from the objectives, parameters and provenance in `folder`.
 
     Raises SystemExit where nothing is packaged, or objectives.yaml has no budget of memory.
     """
-    chain, loaded = images.provenance(folder), objectives.load(folder / "objectives.yaml")
-    budget = loaded.targets.get("cloud")
-    if budget is None or budget.memory_mb is None:
-        raise SystemExit("objectives.yaml: targets.cloud.memory_mb is missing; limits need it")
+    chain, budget = images.provenance(folder), images.budget(folder, target)
+    if budget.memory_mb is None:
+        raise SystemExit(f"objectives.yaml: targets.{target}.memory_mb is missing; limits need it")
     settings = params.load_yaml(folder / "build/params.yaml")["service"]
     common = {key: settings[key] for key in ServiceParams.model_fields}
     config = ServiceParams.model_validate(common)
-    image = images.tag(chain, "cloud", platform)
+    image = images.tag(chain, target, platform)
     name, _, tag = image.partition(":")
     # Bodies of all requests in progress come on top of what the smoke test takes.
     most = budget.memory_mb + config.max_body_mb * config.max_concurrency
     return chain | {
+        "version": chain["bento"].partition(":")[2],
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "blueprint": folder.resolve().name,
         "image": image,
         "image_name": name,
@@ -55,9 +58,12 @@ def values(folder: Path, platform: str) -> dict[str, Any]:
 
 def write(folder: Path, target: str, platform: str) -> Path:
     """Fill in all templates of the target; gives the folder, which is made anew."""
-    named = values(folder, platform)
+    named = values(folder, target, platform)
     place = folder / "dist/deploy" / target
     shutil.rmtree(place, ignore_errors=True)
+    if target == "edge":
+        archives.write(folder, place, named)
+        return place
     templates = engine.DEPLOY / target
     for path in sorted(templates.rglob("*.yaml")):
         filled = Template(path.read_text(encoding="utf-8")).substitute(named)
@@ -79,8 +85,6 @@ def alert_rules(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     asked = images.parser(__doc__, "write").parse_args()
-    if asked.target != "cloud":
-        raise SystemExit("there are files for the target cloud only")
     print(f"deploy-files: {write(Path(), asked.target, asked.platform)}")
 
 

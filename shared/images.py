@@ -56,7 +56,9 @@ def context(folder: Path, target: str) -> Iterator[Path]:
             with tarfile.open(archive) as packed:
                 packed.extractall(place / "bento", filter="data")
         else:
-            shutil.copytree(folder / "build", place / "service")
+            # What was served from it meanwhile, as the smoke test does, left traces.
+            bare = shutil.ignore_patterns("__pycache__", "logs")
+            shutil.copytree(folder / "build", place / "service", ignore=bare)
             pins = packaging.pinned(folder / "requirements-edge.txt")
             (place / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
         yield place

@@ -1,0 +1,154 @@
+"""The edge archive: the same from two builds, whole, safe to run, and it serves where it lies."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shipped
+
+from shared import archives, benchmark, container, deploying, packaging, params, smoke
+from shared.tee import Tee
+
+TOKEN = "0123456789"
+MISSING = 'raise ModuleNotFoundError("No module named bentoml")\n'
+
+
+@pytest.fixture
+def packaged(folder: Path, document: dict[str, Any]) -> Path:
+    """The small blueprint, packaged; in place of the Bento, which nobody reads here, a file."""
+    targets = {"edge": {"memory_mb": 150}}
+    shipped.write(folder, document | {"targets": targets})
+    packaging.assemble(folder, folder / "build")
+    (folder / "dist").mkdir()
+    (folder / "dist/demo.bento").write_bytes(b"")
+    return folder
+
+
+def written(packaged: Path) -> Path:
+    (archive,) = deploying.write(packaged, "edge", "linux/amd64").glob("*.tar.gz")
+    return archive
+
+
+def unpacked(archive: Path, place: Path) -> Path:
+    with tarfile.open(archive) as packed:
+        packed.extractall(place, filter="data")
+    (folder,) = place.iterdir()
+    return folder
+
+
+@contextmanager
+def served(folder: Path, **variables: str) -> Iterator[str]:
+    """The unpacked folder, by its own `shared`, where nothing else of this project can be seen."""
+    port, token = str(benchmark.free_port()), {"SERVICE_TOKEN": TOKEN}
+    command = [sys.executable, "-m", "shared.edge", "--port", port]
+    own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    url, log = f"http://127.0.0.1:{port}", folder / "served.log"
+    with benchmark.running(
+        command, url + "/readyz", log, cwd=folder / "service", env=own | token | variables
+    ):
+        yield url
+
+
+def test_two_builds_have_the_same_bytes(packaged: Path) -> None:
+    first = archives.sha256(written(packaged))
+    for path in (packaged / "build").rglob("*"):
+        os.utime(path, (1e9, 1e9))
+        path.chmod(0o700)
+    (packaged / "build/logs").mkdir()
+    (packaged / "build/logs/requests-1-1.jsonl").write_text("{}\n")
+    (packaged / "build/__pycache__").mkdir()
+    (packaged / "build/__pycache__/service.pyc").write_bytes(b"x")
+    assert archives.sha256(written(packaged)) == first
+    (packaged / "build/predictor.py").write_text("changed = True\n")
+    assert archives.sha256(written(packaged)) != first
+
+
+def test_every_file_is_in_the_sums_that_sha256sum_checks(packaged: Path, tmp_path: Path) -> None:
+    archive = written(packaged)
+    check = ["sha256sum", "--check", "--strict", "--quiet"]
+    subprocess.run([*check, f"{archive.name}.sha256"], cwd=archive.parent, check=True)
+    folder = unpacked(archive, tmp_path / "opt")
+    subprocess.run([*check, archives.SUMS], cwd=folder, check=True)
+    listed = {line.split("  ")[1] for line in (folder / archives.SUMS).read_text().splitlines()}
+    assert listed == set(archives.hashes(folder)) - {archives.SUMS}
+    assert {"service/service.py", "service/export/model.json", "demo.service"} <= listed
+    (folder / "service/export/model.json").write_text("9\n")
+    done = subprocess.run([*check, archives.SUMS], cwd=folder, capture_output=True, check=False)
+    assert done.returncode == 1 and b"service/export/model.json" in done.stdout
+
+
+def test_it_has_exact_versions_and_nothing_that_was_not_packaged(
+    packaged: Path, tmp_path: Path
+) -> None:
+    folder = unpacked(written(packaged), tmp_path / "opt")
+    assert (
+        folder.name == f"demo-{params.read_json(packaged / 'build/provenance.json')['bento'][5:]}"
+    )
+    lines = (folder / "requirements.txt").read_text().splitlines()
+    assert all("==" in line for line in lines) and not any("bentoml" in line for line in lines)
+    names = set(archives.hashes(folder / "service"))
+    there = set(archives.hashes(packaged / "build"))
+    assert names == {name for name in there if "__pycache__" not in name}
+    modes = {path.stat().st_mode & 0o777 for path in archives.files(folder)}
+    assert modes == {0o644}
+
+
+def test_it_serves_from_an_empty_folder_as_the_package_does(packaged: Path, tmp_path: Path) -> None:
+    folder = unpacked(written(packaged), tmp_path / "opt")
+    (folder / "service/bentoml.py").write_text(MISSING)
+    found = [sys.executable, "-c", "import shared; print(shared.__file__)"]
+    where = subprocess.check_output(found, cwd=folder / "service", text=True)
+    assert where.startswith(str(folder))
+    shutil.rmtree(packaged / "export")
+    with served(folder) as url, smoke.reference(packaged, TOKEN) as other:
+        for number in (0.0, 1.5, -7.25):
+            with Tee(url, other, TOKEN) as tee:
+                body = b'{"number": %.2f}' % number
+                assert tee.ask("/multiply", body)[1]["product"] == number * 3.25
+                assert tee.differences == []
+        chain = params.read_json(packaged / "build/provenance.json")
+        assert container.request(url + "/info", TOKEN) == (200, chain)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_takes_the_units_and_finds_them_hardened(packaged: Path, tmp_path: Path) -> None:
+    place = written(packaged).parent
+    units = sorted(place.glob("*.service"))
+    assert "demo.service" in [unit.name for unit in units]
+    python = tmp_path / "opt/demo/.venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    for unit in units:
+        checked = tmp_path / unit.name
+        checked.write_text(unit.read_text().replace("/opt/demo", f"{tmp_path}/opt/demo"))
+        for command in (["verify"], ["security", "--offline=true", "--threshold=20"]):
+            done = subprocess.run(
+                ["systemd-analyze", *command, str(checked)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            said = done.stdout + done.stderr
+            assert done.returncode == 0 and "Unknown" not in said, said[-3000:]
+
+
+def test_limits_are_those_of_the_objectives(packaged: Path) -> None:
+    unit = (written(packaged).parent / "demo.service").read_text()
+    # 150 MB, and eight bodies of 0.1 MB more
+    assert "MemoryMax=144M\n" in unit
+    assert "TimeoutStopSec=30\n" in unit
+    for line in (
+        "DynamicUser=yes",
+        "ProtectSystem=strict",
+        "Restart=always",
+        "StateDirectory=demo",
+    ):
+        assert f"\n{line}\n" in unit
