@@ -4,11 +4,17 @@
 a person wrote `current`, `settle` adds what the history lacks.
 """
 
+import contextlib
+import fcntl
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from shared import audit, params
+
+KEPT = 5  # models; the one served and the one before it are always among them
 
 
 def current(live: Path) -> str | None:
@@ -75,6 +81,25 @@ def settle(live: Path) -> None:
             _note(live, {"event": "rolled_back", "version": bad, "to": name})
     else:
         _note(live, {"event": "promoted", "version": name})
+
+
+@contextlib.contextmanager
+def alone(live: Path) -> Iterator[None]:
+    """Held while the served model changes: a person and a retraining may want it at once."""
+    live.mkdir(parents=True, exist_ok=True)
+    with (live / ".releasing.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed, by the end of the process too
+        yield
+
+
+def prune(live: Path) -> None:
+    """Remove all but the newest KEPT models, and what a kill left behind."""
+    folders = sorted((live / "models").glob("*"), key=lambda path: path.stat().st_mtime)
+    whole = [path for path in folders if not path.name.startswith(".")]
+    spare = [path for path in whole if path.name not in (current(live), before(live))]
+    left = [path for path in folders if path.name.startswith(".")]
+    for path in [*left, *spare[: max(0, len(whole) - KEPT)]]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _note(live: Path, change: dict[str, str]) -> None:

@@ -84,17 +84,24 @@ class Models(Generic[Predictor]):
         return str(self.now.chain["model_version"])
 
     def _loaded(self, pointer: Path) -> Loaded[Predictor]:
-        """The model that the pointer names, tried out."""
+        """The model that the pointer names."""
         name = pointer.read_text(encoding="utf-8").strip()
         if not name or Path(name).name != name:
             raise ValueError(f"{pointer} names no folder: {name!r:.80}")
-        folder = pointer.parent / "models" / name
+        return self.tried(pointer.parent / "models" / name)
+
+    def tried(self, folder: Path) -> Loaded[Predictor]:
+        """The model in `folder`, once it gave an answer to the example.
+
+        Raises whatever is wrong with it, ValueError for another interface.
+        """
         chain = params.read_json(folder / "provenance.json")
         predictor = self.load(folder)
         offered = {**self.interface(predictor), "name": chain["name"]}
         promised = {**self.promised, "name": self.packaged["name"]}
         if other := [key for key in promised if offered.get(key) != promised[key]]:
-            raise ValueError(f"{name} has another {', '.join(other)}; deploy a new Bento instead")
+            found = ", ".join(other)
+            raise ValueError(f"{folder.name} has another {found}; deploy a new Bento instead")
         json.dumps(self.example(predictor), allow_nan=False)
         # What runs is this Bento, whichever the model was packaged with.
         bento = {"bento": self.packaged["bento"], "model_version": str(chain["model_version"])}

@@ -8,25 +8,20 @@ live/models/ has the models and live/current the name of the one served, which s
 """
 
 import argparse
-import http.client
 import json
 import os
 import shutil
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from shared import objectives, params, provenance, registry, tracking
 from shared.audit import Refused
 from shared.comparing import Comparison as Comparison
 from shared.comparing import compare as compare
-from shared.lineage import before, current, flip, history, rolled_back, settle, sync
+from shared.lineage import alone, before, current, flip, history, prune, rolled_back, settle, sync
 from shared.lineage import serving as serving
-
-KEPT = 5  # models; the one served and the one before it are always among them
+from shared.saying import says as says
+from shared.saying import served as served
 
 
 def deploy(export: Path, live: Path, again: bool = False) -> str:
@@ -36,7 +31,7 @@ def deploy(export: Path, live: Path, again: bool = False) -> str:
     again: also a version that was rolled back before; otherwise that raises Refused.
     Raises OSError when the disk is full; the old model then serves on.
     """
-    with _alone(live):
+    with alone(live):
         settle(live)
         chain = _chain(export, live)
         name = str(chain["model_version"])
@@ -45,7 +40,7 @@ def deploy(export: Path, live: Path, again: bool = False) -> str:
         _add(export, chain, live / "models" / name)
         if current(live) != name:
             flip(live, name, event="promoted", version=name)
-        _prune(live)
+        prune(live)
     return name
 
 
@@ -55,7 +50,7 @@ def rollback(live: Path) -> str:
     Gives the version then served. The registry's alias follows, if a registry answers.
     Raises Refused when there is no version before.
     """
-    with _alone(live):
+    with alone(live):
         settle(live)
         bad, former = current(live), before(live)
         if bad is None or former is None:
@@ -66,31 +61,6 @@ def rollback(live: Path) -> str:
         name = objectives.load(folder / "objectives.yaml").name
         tracking.tolerant(lambda: registry.withdraw(name, bad))
     return former
-
-
-def served(url: str, version: str, seconds: float, tries: int = 20) -> bool:
-    """Wait until /info says `version` so many times in a row; False after `seconds`.
-
-    Each try is a new connection, which any of the service's workers may take.
-    """
-    deadline = time.monotonic() + seconds
-    while not all(says(url) == version for _ in range(tries)):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
-
-
-def says(url: str) -> str | None:
-    """The version that /info of a service says; None while it does not answer."""
-    request = urllib.request.Request(url.rstrip("/") + "/info")  # noqa: S310 (our own service)
-    if token := os.environ.get("SERVICE_TOKEN"):
-        request.add_header("authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
-            return str(json.load(response).get("model_version"))
-    except (OSError, ValueError, AttributeError, http.client.HTTPException):
-        return None
 
 
 def _chain(export: Path, live: Path) -> dict[str, Any]:
@@ -120,22 +90,6 @@ def _add(export: Path, chain: dict[str, Any], place: Path) -> None:
             shutil.rmtree(draft, ignore_errors=True)
     os.utime(place)  # its age counts from now on
     sync(place.parent)
-
-
-def _prune(live: Path) -> None:
-    """Remove all but the newest KEPT models, and what a kill left behind."""
-    folders = sorted((live / "models").iterdir(), key=lambda path: path.stat().st_mtime)
-    whole = [path for path in folders if not path.name.startswith(".")]
-    spare = [path for path in whole if path.name not in (current(live), before(live))]
-    left = [path for path in folders if path.name.startswith(".")]
-    for path in [*left, *spare[: max(0, len(whole) - KEPT)]]:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _alone(live: Path) -> FileLock:
-    """Held while the served model changes: a person and a retraining may want it at once."""
-    live.mkdir(parents=True, exist_ok=True)
-    return FileLock(live / ".releasing.lock")
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ of each route and to held-out data.
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared import benchmark, container, draining, engine, images, params
+from shared import benchmark, container, draining, engine, images, params, selftest
 from shared.container import Container, expect
 from shared.tee import Tee, distance
 
@@ -33,7 +32,7 @@ class Likeness(NamedTuple):
 
 EXACT = Likeness(0.0, 1.0)
 # Arithmetic of eight and four bits is rounded differently by other processors' instructions.
-OTHER_PROCESSOR = Likeness(0.01, 0.98)
+OTHER_PROCESSOR = Likeness(selftest.TOLERANCE, 0.98)
 TOOLS = ("cc", "gcc", "make", "git")
 
 
@@ -57,15 +56,7 @@ def reference(folder: Path, token: str, **variables: str) -> Iterator[str]:
 def examples(url: str, token: str) -> dict[str, bytes]:
     """Path -> the example in the OpenAPI document, of each POST route that has one."""
     _, document = container.request(url + "/docs.json", token)
-    found = {}
-    for path, methods in document["paths"].items():
-        content = methods.get("post", {}).get("requestBody", {}).get("content", {})
-        schema = content.get("application/json", {}).get("schema", {})
-        if "$ref" in schema:
-            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        if "example" in schema:
-            found[path] = json.dumps(schema["example"]).encode()
-    return found
+    return selftest.examples(document)
 
 
 def locked(service: Container) -> None:
