@@ -1,0 +1,187 @@
+"""A model brought to a device: signed, tried out there, exchanged in one step, taken back if bad.
+
+    python -m shared.updates sign BUNDLE --key KEY.pem --sequence 7    in a blueprint's folder
+    python -m shared.updates install BUNDLE --key KEY.pub --live LIVE  in the folder of service.py
+    python -m shared.updates status|rollback --live LIVE
+
+A kill at any moment leaves the model before or the new one in service; `install` again goes on.
+No clock is asked: what is newer is said by the sequence. LIVE/updates.jsonl remembers.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared import attempts, audit, bundles, lineage, params, provenance, saying, selftest
+from shared.audit import Refused
+from shared.bundles import Manifest
+
+SECONDS = 60  # of a self-test, and until a service says that it serves the new model
+
+
+def install(
+    bundle: Path,
+    live: Path,
+    keys: Sequence[Path],
+    service: Path = Path(),
+    allow_downgrade: bool = False,
+    url: str | None = None,
+) -> str:
+    """Serve the model of a bundle from now on; gives its version.
+
+    url: of the running service, which must then say within SECONDS that it serves it.
+    Raises Refused with the reason; the model before then serves on, or again.
+    """
+    with lineage.alone(live):
+        attempts.begin("checking")
+        lineage.settle(live)
+        lineage.prune(live)  # what a kill left may be all the space there is
+        _check_space(bundle, live)
+        manifest = bundles.read(bundle, keys)
+        name = provenance.packaged(service)["name"]
+        if manifest.name != name:
+            raise Refused(f"the bundle is for {manifest.name}, this is {name}")
+        if lineage.current(live) != manifest.folder:
+            attempts.check(manifest, live, allow_downgrade)
+            _prepare(bundle, manifest, live, keys, service)
+            _switch(manifest, live)
+        _confirm(manifest, live, url)
+        lineage.prune(live)
+    return manifest.version
+
+
+def rollback(live: Path) -> str:
+    """Serve the model before the present one again; gives its folder's name.
+
+    Its bundle, and older ones, are from then on refused without allow_downgrade.
+    """
+    with lineage.alone(live):
+        lineage.settle(live)
+        return _take_back(live)
+
+
+def status(live: Path) -> dict[str, Any]:
+    """What is served, what a rollback would serve, the highest sequence, what was done last."""
+    served, done = lineage.current(live), attempts.remembered(live)
+    highest = max((one["sequence"] for one in done), default=0)
+    known = {"serves": served, "before": lineage.before(live), "sequence": highest}
+    return known | {"last": done[-1] if done else None}
+
+
+def _check_space(bundle: Path, live: Path) -> None:
+    needed, free = 2 * bundle.stat().st_size, shutil.disk_usage(live).free
+    if free < needed:
+        raise Refused(f"{needed / 1e6:.1f} MB of disk are needed, {free / 1e6:.1f} MB are free")
+
+
+def _prepare(
+    bundle: Path, manifest: Manifest, live: Path, keys: Sequence[Path], service: Path
+) -> None:
+    """Unpack the model beside the others and try it out."""
+    attempts.remember(live, "trying", manifest)
+    place = live / "models" / manifest.folder
+    draft = place.with_name(f".{place.name}")
+    if not bundles.intact(place):
+        shutil.rmtree(place, ignore_errors=True)
+        draft.mkdir(parents=True)
+        if bundles.read(bundle, keys, draft) != manifest:
+            raise Refused("the bundle was exchanged while it was read")
+        _keep(draft, place)
+    attempts.begin("self-test")
+    memory_mb = params.read_json(place / selftest.GOLDEN)["memory_mb"]
+    # The packaged model lies in memory beside it.
+    limit = memory_mb and 2 * memory_mb
+    try:
+        selftest.run("check", service, place, SECONDS, limit)
+    except Refused as refused:
+        attempts.remember(live, "failed", manifest, reason=str(refused))
+        raise
+    if lineage.current(live) is None:
+        _keep_packaged(service, live)
+
+
+def _keep(draft: Path, place: Path) -> None:
+    """A folder has its name only when all of it is on the disk."""
+    attempts.begin("keeping")
+    for path in [*draft.rglob("*"), draft]:
+        lineage.sync(path)
+    draft.rename(place)
+    lineage.sync(place.parent)
+
+
+def _keep_packaged(service: Path, live: Path) -> None:
+    """The first update: what was served until now becomes the model that a rollback serves."""
+    version = str(provenance.packaged(service)["model_version"])
+    place = live / "models" / f"{version}-packaged"
+    if not place.exists():
+        draft = place.with_name(f".{place.name}")
+        shutil.copytree(service / "export", draft)
+        params.write_json(draft / "provenance.json", provenance.packaged(service))
+        _keep(draft, place)
+    lineage.flip(live, place.name, event="promoted", version=place.name)
+
+
+def _switch(manifest: Manifest, live: Path) -> None:
+    """Remembered before it happens: no older bundle comes in once this one may be served."""
+    attempts.remember(live, "switching", manifest)
+    lineage.flip(live, manifest.folder, event="promoted", version=manifest.folder)
+
+
+def _confirm(manifest: Manifest, live: Path, url: str | None) -> None:
+    attempts.begin("confirming")
+    if url and not saying.served(url, manifest.version, SECONDS):
+        reason = f"the service does not serve it within {SECONDS} s but {saying.says(url)}"
+        _take_back(live)
+        attempts.remember(live, "failed", manifest, reason=reason)
+        raise Refused(reason)
+    attempts.remember(live, "installed", manifest)
+
+
+def _take_back(live: Path) -> str:
+    bad, former = lineage.current(live), lineage.before(live)
+    if bad is None or former is None:
+        raise Refused(f"no model before {bad} is there to roll back to")
+    lineage.flip(live, former, event="rolled_back", version=bad, to=former)
+    return former
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    signs, installing = commands.add_parser("sign"), commands.add_parser("install")
+    for one in (signs, installing):
+        one.add_argument("bundle", type=Path)
+    signs.add_argument("--key", type=Path, required=True, help="private, Ed25519 in PEM")
+    signs.add_argument("--sequence", type=int, required=True, help="higher is newer")
+    signs.add_argument("--model", type=Path, default=Path("build/export"))
+    installing.add_argument("--key", type=Path, action="append", required=True, help="public")
+    installing.add_argument("--allow-downgrade", action="store_true")
+    installing.add_argument("--url", help="of the service: it must say that it serves the model")
+    for one in (installing, commands.add_parser("status"), commands.add_parser("rollback")):
+        one.add_argument("--live", type=Path, required=True)
+    asked = parser.parse_args()
+    if asked.command == "sign":
+        from shared import signing  # which needs what a device has not
+
+        made = signing.sign(asked.bundle, asked.key, asked.sequence, asked.model, Path("build"))
+        print(f"sign: {asked.bundle} has {made.name} {made.version}, sequence {made.sequence}")
+    elif asked.command == "install":
+        options = {"allow_downgrade": asked.allow_downgrade, "url": asked.url}
+        try:
+            version = install(asked.bundle, asked.live, asked.key, **options)
+        except OSError as error:  # a full disk, no such file
+            raise audit.Failed(str(error)) from None
+        print(f"install: {version} is served")
+    elif asked.command == "rollback":
+        print(f"rollback: {rollback(asked.live)} is served again")
+    else:
+        print(json.dumps(status(asked.live), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""A signed model on a device: served once it proved itself, refused with a reason, taken back."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import updating
+from test_archives import TOKEN, served
+from updating import Device
+
+from shared import attempts, bundles, container, lineage, params, updates
+from shared.audit import Refused
+
+
+@pytest.fixture
+def device(tmp_path: Path, document: dict[str, Any]) -> Device:
+    return Device(tmp_path / "device", document, memory_mb=500, latency_p95_ms=5000)
+
+
+def test_a_bundle_is_served_and_the_model_before_is_kept(device: Device) -> None:
+    assert device.install(device.sign("v1", 2.0, 1)) == "v1"
+    assert device.serves == 2.0
+    assert device.install(device.sign("v2", 4.0, 2)) == "v2"
+    assert device.serves == 4.0
+    assert updates.rollback(device.live).startswith("v1-") and device.serves == 2.0
+    assert updates.rollback(device.live) == "packaged-packaged" and device.serves == 3.25
+    with pytest.raises(Refused, match="no model before packaged-packaged"):
+        updates.rollback(device.live)
+
+
+def test_the_service_follows_and_says_where_the_model_comes_from(device: Device) -> None:
+    shutil.copytree(device.service, device.folder / "app/service")
+    bundle = device.sign("v1", 2.0, 1)
+    with served(device.folder / "app", MODEL_POINTER=str(device.live / "current")) as url:
+        os.environ["SERVICE_TOKEN"] = TOKEN
+        try:
+            device.install(bundle, url=url)
+        finally:
+            del os.environ["SERVICE_TOKEN"]
+        _, answer = container.request(url + "/multiply", TOKEN, b'{"number": 3}')
+        assert answer["product"] == 6 and answer["provenance"]["model_version"] == "v1"
+
+
+def test_a_service_that_does_not_follow_gets_the_model_before(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.install(device.sign("v1", 2.0, 1))
+    monkeypatch.setattr(updates, "SECONDS", 2)
+    bundle = device.sign("v2", 4.0, 2)
+    with pytest.raises(Refused, match="does not serve it within 2 s but None"):
+        device.install(bundle, url="http://127.0.0.1:9")
+    assert device.serves == 2.0
+    with pytest.raises(Refused, match="rolled back before"):
+        device.install(bundle)
+
+
+def test_installing_the_served_model_again_changes_no_model(device: Device) -> None:
+    bundle = device.sign("v1", 2.0, 1)
+    device.install(bundle)
+    inode = (device.live / "current").stat().st_ino
+    assert device.install(bundle) == "v1"
+    assert (device.live / "current").stat().st_ino == inode
+
+
+def test_an_older_bundle_is_refused_unless_it_is_asked_for(device: Device) -> None:
+    old, new, other = (device.sign(f"v{n}", float(n), min(n, 2)) for n in (1, 2, 3))
+    device.install(new)
+    before = device.state()
+    for bundle, sequence in ((old, 1), (other, 2)):
+        with pytest.raises(Refused, match=f"sequence {sequence} is not above 2; --allow-downgrade"):
+            device.install(bundle)
+        assert device.state() == before
+    assert device.install(old, allow_downgrade=True) == "v1" and device.serves == 1.0
+    with pytest.raises(Refused, match="is not above 2"):
+        device.install(other)
+    assert device.install(new) == "v2", "the highest was never withdrawn"
+
+
+def test_what_was_rolled_back_does_not_come_again_by_itself(device: Device) -> None:
+    first, second = device.sign("v1", 2.0, 1), device.sign("v2", 4.0, 2)
+    device.install(first)
+    device.install(second)
+    updates.rollback(device.live)
+    with pytest.raises(Refused, match="v2 was rolled back before"):
+        device.install(second)
+    assert device.serves == 2.0
+    device.install(second, allow_downgrade=True)
+    assert device.serves == 4.0
+
+
+def exchange(device: Device, change: Callable[[Any], Any]) -> Path:
+    """A bundle, rightly signed, with other golden content."""
+    bundle = device.sign("v1", 2.0, 1)
+    manifest, folder = updating.manifest(bundle, device), device.folder / "unpacked"
+    folder.mkdir()
+    bundles.read(bundle, [device.public], folder)
+    content = params.read_json(folder / "golden.json")
+    change(content)
+    (folder / "golden.json").write_text(json.dumps(content))
+    about = {"name": "demo", "version": "v1", "sequence": manifest.sequence}
+    contents = {name: folder / name for name in manifest.files}
+    bundles.write(bundle, contents, about, device.private)
+    return bundle
+
+
+BAD: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "another answer": (
+        lambda golden: golden["answers"][0]["answer"].update(product=6),
+        r"/multiply answers \{'product': 5.0\}, not \{'product': 6\}",
+    ),
+    "a question it refuses": (
+        lambda golden: golden["answers"][0].update(body={"number": "x"}),
+        "/multiply answers 400: Input should be a valid number",
+    ),
+    "too slow": (lambda golden: golden.update(latency_ms=1e-6), "at most 1e-06 are allowed"),
+    "too large": (lambda golden: golden.update(memory_mb=4), "MB of memory, at most 8 are"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_signed_model_that_fails_its_self_test_is_refused(device: Device, what: str) -> None:
+    change, reason = BAD[what]
+    bundle = exchange(device, change)
+    with pytest.raises(Refused, match=f"self-test: .*{reason}"):
+        device.install(bundle)
+    assert device.serves == 3.25 and lineage.current(device.live) is None
+
+
+def test_what_fails_three_times_is_remembered_and_given_up(device: Device) -> None:
+    bundle = exchange(device, BAD["another answer"][0])
+    for _ in range(attempts.TRIES):
+        with pytest.raises(Refused, match="self-test"):
+            device.install(bundle)
+    before = device.state()
+    reason = "v1 was tried 3 times and is given up: refused: self-test: .*not"
+    with pytest.raises(Refused, match=reason):
+        device.install(bundle, allow_downgrade=True)
+    assert device.state() == before and device.serves == 3.25
+    assert device.install(device.sign("v2", 7.0, 2)) == "v2", "another one is tried"
+
+
+def test_a_model_that_does_not_load_or_end_is_refused(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = device.sign("v1", 2.0, 1)
+    predictor = device.service / "predictor.py"
+    right = predictor.read_text()
+    predictor.write_text(
+        right.replace("    return json", "    1 / (folder.name == 'export')\n    return json")
+    )
+    with pytest.raises(Refused, match="self-test: ZeroDivisionError"):
+        device.install(bundle)
+    endless = "    while folder.name != 'export': pass\n    return json"
+    predictor.write_text(right.replace("    return json", endless))
+    monkeypatch.setattr(updates, "SECONDS", 3)
+    with pytest.raises(Refused, match="self-test: it took more than 3 s"):
+        device.install(bundle)
+    assert lineage.current(device.live) is None
+
+
+def test_a_bundle_of_another_application_is_refused(device: Device) -> None:
+    bundle = device.sign("v1", 2.0, 1)
+    params.write_json(device.service / "provenance.json", updating.CHAIN | {"name": "other"})
+    with pytest.raises(Refused, match="the bundle is for demo, this is other"):
+        device.install(bundle)
+
+
+def test_without_space_for_two_of_it_nothing_is_read(device: Device) -> None:
+    bundle = device.folder / "large.bundle"
+    bundle.touch()
+    os.truncate(bundle, shutil.disk_usage(device.folder).free)  # sparse
+    with pytest.raises(Refused, match="MB of disk are needed"):
+        device.install(bundle)
+    assert device.state().keys() <= {".releasing.lock"}
+
+
+@pytest.mark.parametrize("seconds", [0, 2**31 + 5])
+def test_no_clock_matters(device: Device, seconds: int) -> None:
+    bundle = device.sign("v1", 2.0, 1)
+    os.utime(bundle, (seconds, seconds))
+    clock = f"import sys, time; time.time = lambda: {seconds}.0; from shared import updates"
+    command = device.command("install", bundle, "--key", device.public, "--live", device.live)
+    command[1:3] = ["-c", f"{clock}; updates.main()"]
+    done = subprocess.run(command, cwd=device.service, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == "install: v1 is served\n", done.stderr
+    assert device.serves == 2.0
+
+
+def test_commands_sign_install_and_tell(device: Device) -> None:
+    (device.folder / "service").rename(device.folder / "build")
+    device.service.symlink_to("build")
+    bundle = device.folder / "b"
+    command = device.command("sign", bundle, "--key", device.private, "--sequence", "4")
+    done = subprocess.run(command, cwd=device.folder, capture_output=True, text=True, check=False)
+    assert done.stdout == f"sign: {bundle} has demo packaged, sequence 4\n", done.stderr
+    _, error = (installing := device.begin(bundle)).communicate()
+    assert installing.returncode == 0, error
+    told = subprocess.check_output(device.command("status", "--live", device.live))
+    found = json.loads(told)
+    assert found["serves"].startswith("packaged-") and found["before"] == "packaged-packaged"
+    assert found["sequence"] == 4 and found["last"]["event"] == "installed"
+    _, error = (installing := device.begin(device.folder / "none")).communicate()
+    assert installing.returncode == 1 and "failed: [Errno 2] No such file" in error
