@@ -51,6 +51,8 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
         "pre_stop_s": PRE_STOP_S,
         "memory_request_mi": round(budget.memory_mb * MEGA / MEBI),
         "memory_limit_mi": round(most * MEGA / MEBI),
+        # An update, and its self-test, which may take twice the budget
+        "update_limit_mi": round(3 * budget.memory_mb * MEGA / MEBI),
         # Each of six replicas may be a quarter above the limit of the log, as may its feedback.
         "logs_gi": max(1, round(2 * config.log_max_mb * 1.25 * 6 * MEGA / 2**30)),
     }

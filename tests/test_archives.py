@@ -17,6 +17,7 @@ from shared import archives, benchmark, container, deploying, packaging, params,
 from shared.tee import Tee
 
 TOKEN = "0123456789"
+UNITS = ["demo-forwarding.service", "demo-update.service", "demo.service"]
 MISSING = 'raise ModuleNotFoundError("No module named bentoml")\n'
 
 
@@ -121,7 +122,7 @@ def test_it_serves_from_an_empty_folder_as_the_package_does(packaged: Path, tmp_
 def test_systemd_takes_the_units_and_finds_them_hardened(packaged: Path, tmp_path: Path) -> None:
     place = written(packaged).parent
     units = sorted(place.glob("*.service"))
-    assert "demo.service" in [unit.name for unit in units]
+    assert [unit.name for unit in units] == UNITS
     python = tmp_path / "opt/demo/.venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\n")
