@@ -69,8 +69,8 @@ from shared.replay import Item
 asked = replay.arguments(None, ["none"], rate=10)
 replay.send(asked, "/multiply", (Item({"number": number / 7}, None) for number in range(10**9)))
 """
-EDGE = """fastapi httptools numpy orjson prometheus-client psutil pydantic python-multipart pyyaml
-uvicorn"""
+EDGE = """cryptography fastapi httptools numpy orjson prometheus-client psutil pydantic
+python-multipart pyyaml uvicorn"""
 SERVICE_PARAMS = {
     "max_body_mb": 0.1,
     "max_concurrency": 8,

@@ -45,10 +45,10 @@ def unpacked(archive: Path, place: Path) -> Path:
 
 
 @contextmanager
-def served(folder: Path, **variables: str) -> Iterator[str]:
+def served(folder: Path, python: str = sys.executable, **variables: str) -> Iterator[str]:
     """The unpacked folder, by its own `shared`, where nothing else of this project can be seen."""
     port, token = str(benchmark.free_port()), {"SERVICE_TOKEN": TOKEN}
-    command = [sys.executable, "-m", "shared.edge", "--port", port]
+    command = [python, "-m", "shared.edge", "--port", port]
     own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     url, log = f"http://127.0.0.1:{port}", folder / "served.log"
     with benchmark.running(
@@ -116,6 +116,23 @@ def test_it_serves_from_an_empty_folder_as_the_package_does(packaged: Path, tmp_
                 assert tee.differences == []
         chain = params.read_json(packaged / "build/provenance.json")
         assert container.request(url + "/info", TOKEN) == (200, chain)
+
+
+@pytest.mark.pipeline
+def test_it_needs_nothing_but_its_requirements(packaged: Path, tmp_path: Path) -> None:
+    """In an environment that has them and nothing else, all that the units start does start."""
+    folder = unpacked(written(packaged), tmp_path / "opt")
+    python = str(folder / ".venv/bin/python")
+    subprocess.run(["uv", "venv", "--quiet", folder / ".venv"], check=True)
+    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--python", python]
+    subprocess.run([*install, "--requirement", folder / "requirements.txt"], check=True)
+    with served(folder, python) as url:
+        status, answer = container.request(url + "/multiply", TOKEN, b'{"number": 2}')
+    assert status == 200 and answer["product"] == 6.5
+    own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    for name in ("updates", "selftest", "forwarding"):
+        command = [python, "-m", f"shared.{name}", "--help"]
+        subprocess.run(command, cwd=folder / "service", env=own, check=True, capture_output=True)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
