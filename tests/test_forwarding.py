@@ -10,13 +10,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import shipped
 from collecting import TOKEN, Collector
 from killing import wait_for
+from test_archives import TOKEN as TOKEN_OF_SERVICE
+from test_archives import served
 from test_outbox import log
 
-from shared import benchmark
+from shared import benchmark, container, params
 from shared.forwarding import Forwarder
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +109,31 @@ def test_new_records_of_both_logs_follow_by_themselves(tmp_path: Path) -> None:
         log(tmp_path, range(2, 4), "feedback")
         wait_for(lambda: collector.numbers("feedback") == [2, 3])
         assert {body["from"] for _, body in collector.bodies} == {"d"}
+
+
+def test_what_a_service_answers_and_is_told_arrives_though_it_restarts(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    (tmp_path / "service").mkdir()
+    shipped.write(tmp_path / "service", document)
+    chain = {"model_version": "abc", "bento": "demo:1", "name": "demo"}
+    params.write_json(tmp_path / "service/provenance.json", chain)
+    logs, asked = tmp_path / "logs", []
+    with Collector() as collector:
+        for run in range(2):
+            with served(tmp_path, SERVICE_LOG_FOLDER=str(logs)) as url, Sender(logs, collector.url):
+                for number in range(5):
+                    body = json.dumps({"number": 5 * run + number}).encode()
+                    _, answer = container.request(url + "/multiply", TOKEN_OF_SERVICE, body)
+                    asked.append(answer["request_id"])
+                truth = json.dumps({"request_id": asked[-1], "truth": 1.0}).encode()
+                container.request(url + "/feedback", TOKEN_OF_SERVICE, truth)
+                wait_for(lambda run=run: len(collector.records) == 6 * (run + 1))
+    found = [one for one in collector.records.values() if one["log"] == "requests"]
+    assert [one["record"]["id"] for one in found] == asked
+    assert [one["record"]["number"] for one in found] == list(range(10))
+    truths = [one["record"]["id"] for one in collector.records.values() if one not in found]
+    assert truths == [asked[4], asked[9]]
 
 
 def test_the_bandwidth_is_bounded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -177,6 +178,23 @@ def test_without_space_for_two_of_it_nothing_is_read(device: Device) -> None:
     with pytest.raises(Refused, match="MB of disk are needed"):
         device.install(bundle)
     assert device.state().keys() <= {".releasing.lock"}
+
+
+def test_a_disk_that_fills_up_meanwhile_changes_nothing(device: Device) -> None:
+    device.install(device.sign("v1", 2.0, 1))
+    bundle, full = device.sign("v2", 4.0, 2), device.live / "updates.jsonl"
+    size = full.stat().st_size
+    command = device.command("install", bundle, "--key", device.public, "--live", device.live)
+    done = subprocess.run(
+        command,
+        cwd=device.service,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "failed: " in done.stderr and device.serves == 2.0
+    assert device.install(bundle) == "v2"
 
 
 @pytest.mark.parametrize("seconds", [0, 2**31 + 5])
