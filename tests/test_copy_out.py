@@ -68,7 +68,7 @@ def test_nothing_shipped_is_a_pickle(reproduced: App) -> None:
 
 def test_nothing_exported_names_a_file_of_its_maker(reproduced: App) -> None:
     for model in (reproduced.folder / "export").glob("*.onnx"):
-        assert b".py" not in model.read_bytes(), model.name
+        assert b'.py"' not in model.read_bytes(), model.name  # as a trace quotes it
 
 
 def test_an_objective_out_of_reach_stops_the_pipeline_in_one_line(reproduced: App) -> None:
