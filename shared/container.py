@@ -47,6 +47,8 @@ def running(name: str, platform: str, seconds: float, **variables: str) -> Itera
         options += ["--env", f"{key}={value}"]
     identity = engine.docker("run", "--detach", *options, name)
     try:
+        if not engine.works("port", identity, "3000/tcp"):  # it has ended already
+            raise SystemExit(f"the container stopped:\n{log(identity)[-2000:]}")
         address = engine.docker("port", identity, "3000/tcp").splitlines()[0]
         url = f"http://{address}"
         wait(identity, url, begin + seconds)

@@ -70,6 +70,8 @@ def build(folder: Path, target: str, platform: str) -> str:
     Raises SystemExit where nothing is packaged, the build fails or the image is too large.
     """
     chain = provenance(folder)
+    if target == "edge" and not (folder / "build/shared/edge.py").exists():
+        raise SystemExit("packaged with an older shared/; run: dvc repro --force -s package")
     engine.start()
     base, name = engine.base_image(platform), tag(chain, target, platform)
     arguments = ["--platform", platform, "--build-arg", f"BASE_IMAGE={base}"]
