@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 from tqdm import tqdm
+
+FAILURES = 5  # that are told one by one
 
 
 class Item(NamedTuple):
@@ -60,7 +63,8 @@ class Replay:
         end = begin + (self.asked.seconds or float("inf"))
         bar = tqdm(total=self.asked.count, unit="request", disable=None)
         places = asyncio.Semaphore(self.asked.clients)
-        limits = httpx.Limits(max_connections=self.asked.clients * 2)
+        # Servers close idle connections after five seconds: ours are given up before that.
+        limits = httpx.Limits(max_connections=self.asked.clients * 2, keepalive_expiry=2)
         async with httpx.AsyncClient(
             base_url=self.asked.url, timeout=60, limits=limits, trust_env=False
         ) as client:
@@ -83,10 +87,7 @@ class Replay:
         self, client: httpx.AsyncClient, item: Item, places: asyncio.Semaphore, bar: Any
     ) -> None:
         try:
-            answer = await client.post(self.path, json=item.body)
-            status, content = answer.status_code, answer.json()
-        except (httpx.HTTPError, ValueError):
-            status, content = 0, {}
+            status, content = await self._post(client, self.path, item.body)
         finally:
             places.release()
         self.answer = content if status == 200 else None
@@ -100,12 +101,27 @@ class Replay:
             with contextlib.suppress(TimeoutError):  # told at once when the replay ends
                 await asyncio.wait_for(self.stop.wait(), self.asked.truth_after)
             told = {"request_id": content["request_id"], "truth": item.truth}
-            try:
-                told_status = (await client.post("/feedback", json=told)).status_code
-            except httpx.HTTPError:
-                told_status = 0
+            told_status, _ = await self._post(client, "/feedback", told)
             if told_status != 200:
                 self.sent.statuses[told_status] += 1
+
+    async def _post(
+        self, client: httpx.AsyncClient, path: str, body: dict[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
+        """Status (0: no answer) and content; what failed is told, the first FAILURES times."""
+        begin = time.monotonic()
+        try:
+            answer = await client.post(path, json=body)
+            status, content = answer.status_code, answer.json()
+            reason = answer.text[:200]
+        except (httpx.HTTPError, ValueError) as error:
+            status, content, reason = 0, {}, repr(error)
+        if status != 200 and self.sent.failed < FAILURES:
+            seconds = time.monotonic() - begin
+            tqdm.write(
+                f"traffic: {path}: {status} after {seconds:.2f} s: {reason}", file=sys.stderr
+            )
+        return status, content
 
 
 def following(items: Iterator[Item], answer: dict[str, Any] | None) -> Item | None:

@@ -16,7 +16,14 @@ from shared import params
 
 ROOT = Path(__file__).parent.parent
 # Files whose tests use one copied-out folder, in which a pipeline has run for minutes.
-SHARED = ("test_copy_out.py", "test_kills.py", "test_abuse.py", "test_gate.py", "test_live.py")
+SHARED = (
+    "test_copy_out.py",
+    "test_kills.py",
+    "test_abuse.py",
+    "test_gate.py",
+    "test_live.py",
+    "test_retrain.py",
+)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -49,12 +49,15 @@ def asked(monkeypatch: pytest.MonkeyPatch, url: str, *more: str) -> argparse.Nam
     return replay.arguments("", ["none", "other"], rate=500)
 
 
-def test_answers_are_counted_and_truths_follow(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_answers_are_counted_and_truths_follow(
+    monkeypatch: pytest.MonkeyPatch, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     items = iter([Item({"x": 1}, "a"), Item({"x": -1}, "b"), Item({"x": 2}, None)])
     sent = replay.send(asked(monkeypatch, url), "/ask", items)
     assert sent.statuses == {200: 2, 500: 1} and sent.failed == 1
     assert sent.versions == {"m1": 2}
     assert Service.told == [{"request_id": "1", "truth": "a"}]
+    assert "traffic: /ask: 500 after " in capsys.readouterr().err, "what failed is told"
 
 
 def test_it_ends_after_the_count_and_tells_a_share_of_the_truths(
@@ -69,6 +72,9 @@ def test_it_ends_after_the_count_and_tells_a_share_of_the_truths(
     assert json.loads(line.removeprefix("traffic: "))["answers"] == {"200": 100}
 
 
-def test_a_service_that_is_down_is_counted_as_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_is_down_is_counted_as_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     down = asked(monkeypatch, "http://127.0.0.1:9", "--count", "3")
     assert replay.send(down, "/ask", iter([Item({}, 1)] * 3)).statuses == {0: 3}
+    assert "ConnectError" in capsys.readouterr().err
