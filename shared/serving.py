@@ -57,6 +57,7 @@ def settings(config: ServiceParams) -> dict[str, Any]:
         # BentoML's timer of a request is never cancelled and keeps the request alive until then:
         # just above the slowest answer.
         "traffic": {"timeout": config.timeout_s},
+        "workers": workers(),
         # They have series for each path that anybody asks for: 10,000 such requests cost a worker
         # 221 MB, and /metrics timed out from then on. Ours are in telemetry.py.
         "metrics": {"enabled": False},
@@ -65,6 +66,14 @@ def settings(config: ServiceParams) -> dict[str, Any]:
         # Spans are half the time of a light request, exported or not.
         "tracing": {"excluded_urls": ".*"},
     }
+
+
+def workers() -> int:
+    """Processes that answer: SERVICE_WORKERS, 1 without it; BentoML heeds no --api-workers."""
+    given = os.environ.get("SERVICE_WORKERS", "1")
+    if not given.isdecimal() or int(given) < 1:
+        raise SystemExit(f"SERVICE_WORKERS: {given!r} is not a number of processes: 1, 2, ...")
+    return int(given)
 
 
 def image() -> Any:

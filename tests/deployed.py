@@ -61,8 +61,6 @@ def start(name: str, folder: Path, **variables: str) -> Any:
     }
     url = f"http://127.0.0.1:{benchmark.free_port()}"
     command = ["bentoml", "serve", "service", "--port", url.rpartition(":")[2]]
-    workers = own.pop("WORKERS", None)
-    command += ["--api-workers", workers] if workers else []
     return url, benchmark.running(
         command, url + "/readyz", folder / "service.log", cwd=blueprint, env=own
     )

@@ -97,14 +97,15 @@ def test_l3_a_full_disk_costs_records_and_no_answer(name: str, tmp_path: Path) -
 
 
 def workers(given: Service) -> list[psutil.Process]:
-    return [one for one in given.process.children() if "worker" in " ".join(one.cmdline())]
+    alive = [one for one in given.process.children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in alive if "_bentoml_impl.worker" in " ".join(one.cmdline())]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_s11_of_killed_workers_only_the_answers_in_hand_are_lost(name: str, tmp_path: Path) -> None:
     """Of two workers one dies whenever both are there; BentoML looks for dead ones every 10 s."""
     clients, kills = 4, 0
-    url, running = start(name, tmp_path, WORKERS="2")
+    url, running = start(name, tmp_path, SERVICE_WORKERS="2")
     with running as process:
         given = described(name, url, tmp_path, process)
 

@@ -339,6 +339,16 @@ def test_the_settings_are_bentomls(
     assert serving.image().python_version == "3.11"
 
 
+def test_the_number_of_workers_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SERVICE_WORKERS", raising=False)
+    assert serving.workers() == 1
+    monkeypatch.setenv("SERVICE_WORKERS", "3")
+    assert serving.workers() == 3
+    monkeypatch.setenv("SERVICE_WORKERS", "0")
+    with pytest.raises(SystemExit, match="SERVICE_WORKERS: '0' is not a number"):
+        serving.workers()
+
+
 def test_no_answer_is_taken_for_another_type_and_none_to_a_post_is_kept_on_the_way(
     app: FastAPI, config: serving.ServiceParams
 ) -> None:
