@@ -86,6 +86,7 @@ def body(
 ) -> dict[str, Any]:
     """OpenAPI's description of a body that `read` takes."""
     schema = model.model_json_schema()
+    schema = _inlined(schema, schema.get("$defs", {}))
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if file_field:
         binary = {"type": "string", "format": "binary"}
@@ -94,3 +95,15 @@ def body(
             kind: {"schema": binary} for kind in file_types
         }
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with its definitions where they are referred to: `#` is OpenAPI's whole document."""
+    if isinstance(part, list):
+        return [_inlined(one, definitions) for one in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _inlined(one, definitions) for key, one in part.items() if key != "$defs"}
+    if isinstance(name := own.pop("$ref", None), str):
+        own = _inlined(definitions[name.removeprefix("#/$defs/")], definitions) | own
+    return own

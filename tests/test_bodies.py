@@ -1,11 +1,12 @@
 """A body is read once, strictly, and its first mistake is named."""
 
+import json
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared import bodies
 from shared.guards import BadInput
@@ -78,3 +79,19 @@ def test_openapi_names_every_form_of_the_body_and_every_refusal(client: TestClie
     kinds = set(described["requestBody"]["content"])
     assert kinds == {"application/json", "multipart/form-data", "image/png"}
     assert {"400", "413", "415", "429"} <= set(described["responses"])
+
+
+def test_a_model_within_a_model_is_described_where_it_is() -> None:
+    class Inner(BaseModel):
+        """What is inside."""
+
+        number: int
+
+    class Outer(BaseModel):
+        one: Inner | None = None
+        many: list[Inner] = Field(description="of them")
+
+    found = bodies.body(Outer)["requestBody"]["content"]["application/json"]["schema"]
+    assert "$ref" not in json.dumps(found) and "$defs" not in found
+    assert found["properties"]["many"]["items"]["properties"]["number"]["type"] == "integer"
+    assert found["properties"]["many"]["description"] == "of them"
