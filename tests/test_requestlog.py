@@ -167,3 +167,11 @@ def test_what_is_written_is_read_alike_whatever_it_holds(tmp_path: Path) -> None
     found = list(requestlog.read(tmp_path, "requests"))
     assert [{k: v for k, v in one.items() if k != "time"} for one in found] == records
     assert not log.write({"number": float("nan")}), "a number that is none is no null"
+
+
+def test_fields_that_were_written_before_join_a_record(tmp_path: Path) -> None:
+    log = RequestLog(tmp_path, "requests", 1, 1)
+    assert log.write({"id": "a"}, requestlog.written({"mean": [1.5, 2.0], "text": "}{"}))
+    (found,) = requestlog.read(tmp_path, "requests")
+    assert found.keys() == {"time", "id", "mean", "text"}
+    assert found["mean"] == [1.5, 2.0] and found["text"] == "}{" and found["id"] == "a"

@@ -115,8 +115,9 @@ def main() -> None:
     shutil.rmtree(EXPORT, ignore_errors=True)
     EXPORT.mkdir()
     shutil.copyfile(MODELS / "states.safetensors", EXPORT / "states.safetensors")
+    meta["global_model"] = (MODELS / "global.txt").exists()
     params.write_json(EXPORT / "model.json", meta | usual(states, meta) | scales(series, meta))
-    if (MODELS / "global.txt").exists():
+    if meta["global_model"]:
         booster = load_global(MODELS)
         to_onnx(booster, booster.num_feature(), EXPORT / "global.onnx")
     predictor = Predictor(EXPORT)

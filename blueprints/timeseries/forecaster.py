@@ -1,5 +1,6 @@
 """A model with the newest features of its series; answers by id are kept while they are true."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import online
 from predictor import Predictor
 
+from shared.requestlog import written
+
 MOST_KEPT, LONGEST_KEPT = 10_000, 1000  # answers by id, and bytes of such a question
-Made = tuple[dict[str, Any], dict[str, Any]]  # what is answered, and what the log keeps of it
+# What is answered, and what the log keeps of it; as JSON where it is written more than once.
+Made = tuple[dict[str, Any], dict[str, Any] | bytes]
 
 
 class Forecaster(Predictor):
@@ -30,5 +34,7 @@ class Forecaster(Predictor):
     def keep(self, body: bytes, version: int, made: Made) -> None:
         if len(self.kept) >= MOST_KEPT:
             self.kept.clear()
-        if len(body) <= LONGEST_KEPT:
-            self.kept[body] = version, made
+        content, record = made
+        if len(body) <= LONGEST_KEPT and isinstance(record, dict):
+            with contextlib.suppress(ValueError):  # a number that is none
+                self.kept[body] = version, (content, written(record))

@@ -58,7 +58,7 @@ class Predictor:
             name, part = key.split(".")
             self.states.setdefault(name, {})[part] = values
         self.session = None
-        if (folder / "global.onnx").exists():
+        if self.meta["global_model"]:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
             path, where = str(folder / "global.onnx"), ["CPUExecutionProvider"]

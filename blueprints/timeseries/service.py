@@ -88,8 +88,8 @@ def answer(predictor: Forecaster, question: Question) -> Made:
     season = known.recent[0, : meta["season_length"]]
     before = known.recent[0, meta["season_length"] : 2 * meta["season_length"]]
     moment = (float(season.mean()), float((season - before).mean()), float(season.std()))
-    # "model" is the version in the log
     record = content | {"method": found.model} | monitor.features(*moment)
+    del record["model"]  # is the version in the log
     record |= {"scale": scale(predictor, question)}
     record |= {"covariates": question.covariates} if question.covariates else {}
     if CONFIG.log_inputs and question.history is not None:

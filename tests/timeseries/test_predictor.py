@@ -49,6 +49,7 @@ def exported(folder: Path, **changes: Any) -> Predictor:
         "ends": [LAST.isoformat()] * 3,
         "combined": ["seasonal_naive", "holt_winters", "theta", "global"],
         "usual_choice": "combination",
+        "global_model": True,
         "usual_parameters": {
             "holt_winters": {"alpha": 0.2, "beta": 0.01, "gamma": 0.1, "phi": 0.98},
             "theta": {"alpha": 0.2},
@@ -78,6 +79,13 @@ def row(i: int, length: int) -> dict[str, Any]:
     recent = features.origins(values_of(i, length), M, np.array([length]))["recent"][0]
     last = LAST + pd.Timedelta(days=length - LENGTH)
     return {"series_id": "abc"[i], "recent": recent, "observations": length, "last": last}
+
+
+def test_a_model_without_a_file_that_it_needs_is_none(tmp_path: Path) -> None:
+    exported(tmp_path)
+    (tmp_path / "global.onnx").unlink()
+    with pytest.raises(Exception, match=r"global\.onnx"):
+        Predictor(tmp_path)
 
 
 def test_a_known_series_goes_on_where_it_ends(predictor: Predictor) -> None:
