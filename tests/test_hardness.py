@@ -197,14 +197,14 @@ def test_s8_a_broken_model_is_refused_and_the_old_one_serves_on(service: Service
     name = (live / "current").read_text().strip()
     broken = live / "models" / f"broken-{how.split()[0]}"
     shutil.copytree(live / "models" / name, broken)
-    largest = max(broken.glob("*.onnx*"), key=lambda path: path.stat().st_size)
-    content = largest.read_bytes()
     if how == "without its description":
         (broken / "model.json").unlink()
-    elif how == "missing":
-        largest.unlink()
-    else:
-        largest.write_bytes(content[: len(content) // 2 if how == "truncated" else 0])
+    for path in broken.glob("*.onnx*"):
+        content = path.read_bytes()
+        if how == "missing":
+            path.unlink()
+        elif how in ("truncated", "empty"):
+            path.write_bytes(content[: len(content) // 2 if how == "truncated" else 0])
     exchange(live, broken.name)
     deadline = time.monotonic() + 60
     while metric(service, "service_model_load_failed_total") == refused:
