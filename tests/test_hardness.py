@@ -70,10 +70,14 @@ def test_the_request_log_takes_at_most_3_percent_of_a_request(
     number = metric(service, "service_request_seconds_count") - before
     whole = (processor_time(service) - begin) / number
     *_, record = requestlog.read(service.folder / "logs", "requests")
+    more = b"{}"
+    if service.route == ROUTES["timeseries"]:  # whose answers are kept, with their records
+        own = {name: record.pop(name) for name in ("schema", "id", "model", "ms")}
+        record, more = own, requestlog.written(record)
     log = requestlog.RequestLog(tmp_path, "requests", 100, 1)
     begin = time.process_time()
     for _ in range(10_000):
-        assert log.write(record)
+        assert log.write(record, more)
     share = (time.process_time() - begin) / 10_000 / whole
     print(f"{service.route}: {whole * 1e6:.0f} microseconds, of which the log {share:.1%}")
     assert share <= 0.03
