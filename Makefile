@@ -96,9 +96,10 @@ long: setup  ## what takes too long for every day, before a release: documents t
 hardness: setup tools  ## every service with its real model under attack, overload and kills; after make demo: make hardness B=cv
 	pytest -q -rP $(HARD) -k "$(subst $(eval ) , or ,$(B))"
 
-lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint
+lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint, and the hashes of what images install
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --output-file requirements.lock requirements-dev.txt blueprints/*/requirements{,-serve}.txt
+	python -m shared.hashes --constraints requirements.lock blueprints/*/requirements-{serve,edge}.txt
 
 clean:  ## remove environments, caches and results that can be made again; never data of yours
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shared import engine, objectives, packaging, params
+from shared import engine, hashes, objectives, packaging, params
 
 TARGETS = ("cloud", "edge")
 LICENCE = "Apache-2.0"
@@ -55,12 +55,14 @@ def context(folder: Path, target: str) -> Iterator[Path]:
             (archive,) = (folder / "dist").glob("*.bento")
             with tarfile.open(archive) as packed:
                 packed.extractall(place / "bento", filter="data")
+            pinned = place / "bento/env/python/requirements.txt"
+            pins = pinned.read_text(encoding="utf-8").split()
         else:
             # What was served from it meanwhile, as the smoke test does, left traces.
             bare = shutil.ignore_patterns("__pycache__", "logs")
             shutil.copytree(folder / "build", place / "service", ignore=bare)
             pins = packaging.pinned(folder / "requirements-edge.txt")
-            (place / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+        (place / "requirements.txt").write_text(hashes.hashed(pins), encoding="utf-8")
         yield place
 
 

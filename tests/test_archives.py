@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import shipped
 
-from shared import archives, benchmark, container, deploying, packaging, params, smoke
+from shared import archives, benchmark, container, deploying, hashes, packaging, params, smoke
 from shared.tee import Tee
 
 TOKEN = "0123456789"
@@ -92,8 +92,9 @@ def test_it_has_exact_versions_and_nothing_that_was_not_packaged(
     assert (
         folder.name == f"demo-{params.read_json(packaged / 'build/provenance.json')['bento'][5:]}"
     )
-    lines = (folder / "requirements.txt").read_text().splitlines()
-    assert all("==" in line for line in lines) and not any("bentoml" in line for line in lines)
+    pins = hashes.known(folder / "requirements.txt")
+    assert all("==" in pin and digests for pin, digests in pins.items())
+    assert not any("bentoml" in pin for pin in pins)
     names = set(archives.hashes(folder / "service"))
     there = set(archives.hashes(packaged / "build"))
     assert names == {name for name in there if "__pycache__" not in name}
