@@ -9,6 +9,8 @@ VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
 TWO := --numprocesses 2
 HARD := tests/test_hardness.py tests/test_endurance.py
+# Found keys are neither tried out nor shown.
+SECRETS := --no-validate --no-update-check --quiet --redact
 TOOLS := prometheus promtool prometheus-alertmanager amtool wrk
 export PATH := $(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
@@ -16,7 +18,8 @@ export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup tools demo repro serve bench ui test unit long hardness image smoke deploy-files check lock promote rollback clean
+.PHONY: help setup tools demo repro serve live simulate-drift bench ui test unit long hardness image smoke sbom deploy-files \
+  check secrets vulnerabilities licences lock promote rollback clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -72,16 +75,30 @@ image: setup  ## a container image of what was packaged: make image B=cv TARGET=
 smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE)); done
 
+sbom: setup  ## what is in an image, Debian's packages and Python's, with licences -> blueprints/*/dist/*.cdx.json: make sbom B=cv TARGET=edge
+	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.sbom write $(WHERE)); done
+
 deploy-files: setup  ## what runs elsewhere, manifests or an archive -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud|edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
 
-check: setup  ## ruff, mypy on shared, workflow lint, layout and contract tests
+check: setup secrets  ## ruff, mypy on shared, lint of workflows and Dockerfiles, secrets, layout and contract tests
 	ruff check .
 	ruff format --check .
 	mypy
 	zizmor --offline --quiet .github/workflows
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	hadolint shared/deploy/Dockerfile.*
 	pytest -q -m contract
+
+secrets: setup  ## passwords, keys and tokens in the tree or in its history
+	git ls-files -z | xargs -0 kingfisher scan $(SECRETS) --git-history none
+	kingfisher scan $(SECRETS) "$$(git rev-parse --git-common-dir)"
+
+vulnerabilities: setup  ## known vulnerabilities of what images install; fails where it cannot ask
+	python -m shared.vulnerabilities
+
+licences: setup  ## licences of what images ship, held to a list -> docs/licences.md
+	python -m shared.licences write docs/licences.md blueprints/*
 
 unit: setup tools  ## the fast tests with the coverage of shared
 	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not container and not long" --cov --cov-report=term

@@ -26,12 +26,13 @@ rm -rf "\$root"/var/lib/apt/lists/* "\$root"/var/cache/* "\$root"/var/log/*
 HOOK
 chmod 755 "$folder/customize.sh"
 
-# Python's slim image has neither manuals nor translations either.
+# Python's slim image has neither manuals nor translations either, but every licence.
 mmdebstrap --quiet --architectures="$architecture" --variant=essential \
   --include=python3,libstdc++6,usr-is-merged \
   --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
   --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/doc/*' \
+  --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/i18n/*' \
   --customize-hook="$folder/customize.sh" \

