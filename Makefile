@@ -17,9 +17,13 @@ export DVC_NO_ANALYTICS := true
 export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
+# A workflow's variable that nobody has set is an empty one.
+ifeq ($(MLFLOW_TRACKING_URI),)
+unexport MLFLOW_TRACKING_URI
+endif
 
-.PHONY: help setup tools demo repro serve live simulate-drift bench ui test unit long hardness image smoke sbom deploy-files \
-  check secrets vulnerabilities licences lock promote rollback clean
+.PHONY: help setup tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit changed long \
+  hardness image smoke sbom deploy-files push release-files release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -66,6 +70,9 @@ bench: setup tools  ## requests/s of the service, FastAPI, MLflow's server and t
 ui: setup  ## MLflow's pages for a blueprint on http://127.0.0.1:5000: make ui B=cv
 	cd blueprints/$(B) && mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
+retrain: setup  ## read the data anew and run what follows from it, with the gate: make retrain B=cv
+	cd blueprints/$(B) && dvc repro --force --single-item ingest && dvc repro && git --no-pager diff --stat -- .
+
 promote rollback: setup  ## challenger becomes champion; or the former champion comes back: make promote B=cv
 	cd blueprints/$(B) && python -m shared.tracking $@
 
@@ -81,12 +88,25 @@ sbom: setup  ## what is in an image, Debian's packages and Python's, with licenc
 deploy-files: setup  ## what runs elsewhere, manifests or an archive -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud|edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
 
+push: setup  ## an image to a registry, after docker login and make sbom: make push B=cv TARGET=edge REGISTRY=ghcr.io/me/here
+	@cd blueprints/$(B) && python -m shared.publishing push $(WHERE) --registry "$(REGISTRY)"
+
+release-files: setup  ## Bento, edge archive and lists of packages -> release/: make release-files B=cv TARGET=edge
+	cd blueprints/$(B) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release
+
+release-notes:  ## what CHANGELOG.md says of a version: make --silent release-notes TAG=v0.1.0
+	@python3 .ci/notes.py "$(TAG)"
+
+release:  ## a release on GitHub of release/ and notes.md, by gh: make release TAG=v0.1.0
+	gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes-file notes.md release/*
+
 check: setup secrets  ## ruff, mypy on shared, lint of workflows and Dockerfiles, secrets, layout and contract tests
 	ruff check .
 	ruff format --check .
 	mypy
-	zizmor --offline --quiet .github/workflows
+	zizmor --offline --quiet .github
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	hadolint shared/deploy/Dockerfile.*
 	pytest -q -m contract
 
@@ -106,6 +126,12 @@ unit: setup tools  ## the fast tests with the coverage of shared
 test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
 	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
 	pytest -q -m container --durations=20
+
+test-one: setup  ## the tests of one blueprint: make test-one B=cv
+	pytest -q $(TWO) -m "not long and not container" $(B:%=tests/%)
+
+changed:  ## the blueprints that differ since a commit, as a workflow takes them: make --silent changed SINCE=origin/main
+	@SINCE="$(SINCE)" python3 .ci/changed.py
 
 long: setup  ## what takes too long for every day, before a release: documents to records, copied out and attacked
 	pytest -q -m long $(HARD:%=--ignore %)

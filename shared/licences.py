@@ -29,6 +29,7 @@ NAMES = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
+UNKNOWN = "unknown"
 HEAD = """# Licences of what images ship
 
 Python packages of all images, by `make licences`; `python -m shared.licences check` refuses what
@@ -41,8 +42,11 @@ is not on the list in `shared/licences.py`. Debian's packages are in the list of
 
 
 def licence(name: str) -> str:
-    """An installed package's licence, in SPDX's words where its metadata allow; else `unknown`."""
-    metadata = importlib.metadata.metadata(name).json
+    """A package's licence, in SPDX's words where its metadata, installed here, allow."""
+    try:
+        metadata = importlib.metadata.metadata(name).json
+    except importlib.metadata.PackageNotFoundError:
+        return UNKNOWN
     if expression := metadata.get("license_expression"):
         return str(expression)
     lines = str(metadata.get("license", "")).strip().splitlines()
@@ -50,7 +54,7 @@ def licence(name: str) -> str:
     kinds = [line.rpartition(" :: ")[2] for line in classifiers]
     # Some put the whole text into the field.
     found = lines[:1] if len(lines) == 1 else kinds
-    return " AND ".join(NAMES.get(kind, kind) for kind in found) or "unknown"
+    return " AND ".join(NAMES.get(kind, kind) for kind in found) or UNKNOWN
 
 
 def allowed(expression: str) -> bool:

@@ -17,9 +17,14 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from shared import engine, hashes, images, params
+from shared import engine, hashes, images, licences, params
 
 KINDS = {"pkg:deb/": "Debian", "pkg:pypi/": "Python"}
+
+
+def file_name(target: str, platform: str) -> str:
+    """In the folder dist."""
+    return f"{target}-{platform.partition('/')[2]}.cdx.json"
 
 
 def scanned(source: str) -> dict[str, Any]:
@@ -41,6 +46,15 @@ def packages(listed: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     """The components whose package URL begins with `kind`, e.g. pkg:pypi/."""
     components: list[dict[str, Any]] = listed.get("components", [])
     return [component for component in components if component.get("purl", "").startswith(kind)]
+
+
+def complete(listed: dict[str, Any]) -> None:
+    """Licences that older packages state where syft does not look."""
+    for one in packages(listed, "pkg:pypi/"):
+        if not one.get("licenses"):
+            found = licences.licence(one["name"])
+            if found != licences.UNKNOWN:
+                one["licenses"] = [{"license": {"name": found}}]
 
 
 def check(listed: dict[str, Any], pins: list[str]) -> str:
@@ -72,8 +86,9 @@ def write(folder: Path, target: str, platform: str) -> Path:
     with images.context(folder, target) as place:
         pins = list(hashes.known(place / "requirements.txt"))
     listed = scanned(f"docker:{name}")
+    complete(listed)
     print(f"{name}: {check(listed, pins)}")
-    path = folder / "dist" / f"{target}-{platform.partition('/')[2]}.cdx.json"
+    path = folder / "dist" / file_name(target, platform)
     params.write_json(path, listed)
     return path
 

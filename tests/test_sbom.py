@@ -68,6 +68,19 @@ def test_without_syft_the_command_that_installs_it_is_named(
         sbom.scanned("dir:.")
 
 
+def test_a_licence_that_only_a_classifier_states_is_added(root: Path) -> None:
+    """As of jinja2, whose metadata have no other statement."""
+    old = root / "packages/jinja2-3.1.6.dist-info"
+    old.mkdir()
+    text = "Metadata-Version: 2.4\nName: jinja2\nVersion: 3.1.6\n"
+    (old / "METADATA").write_text(text + "Classifier: License :: OSI Approved :: BSD License\n")
+    (old / "RECORD").write_text("")
+    listed = sbom.scanned(f"dir:{root}")
+    assert "2 of Python (1 without a licence)" in sbom.check(listed, ["jinja2==3.1.6"])
+    sbom.complete(listed)
+    assert sbom.check(listed, ["jinja2==3.1.6"]).endswith("2 of Python")
+
+
 @pytest.mark.container
 def test_an_image_lists_every_package_that_was_installed(
     folder: Path, document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory

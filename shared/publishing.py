@@ -1,0 +1,93 @@
+"""Hands on what was built: an image to a registry, and the files of a release to a folder.
+
+    python -m shared.publishing push --target edge --registry ghcr.io/OWNER/REPOSITORY
+    python -m shared.publishing files --target edge --folder ../../release
+
+push    after docker login, and after the image's list was written; prints image=, digest= and
+        sbom=, what attestations are about. An image on a base that was made here is refused: it
+        trusts this machine's certificate authorities.
+files   cloud: the Bento; edge: the archive of deploy-files and its hash; both: the image's list
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from shared import engine, images, sbom
+
+LOCAL = "not-for-publication"
+
+
+def listed(folder: Path, target: str, platform: str) -> Path:
+    """The list of the image's packages. Raises SystemExit where it is missing."""
+    path = folder / "dist" / sbom.file_name(target, platform)
+    if not path.exists():
+        name = folder.resolve().name
+        raise SystemExit(f"no list of packages; run: make sbom B={name} TARGET={target}")
+    return path
+
+
+def push(folder: Path, target: str, platform: str, registry: str) -> tuple[str, str]:
+    """The image's name in the registry, without a tag, and the digest it has there.
+
+    Raises SystemExit where the image is missing, not for publication, or cannot be pushed.
+    """
+    name = images.tag(images.provenance(folder), target, platform)
+    engine.start()
+    if not engine.works("image", "inspect", name):
+        blueprint = folder.resolve().name
+        raise SystemExit(f"no image {name}; run: make image B={blueprint} TARGET={target}")
+    if LOCAL in (json.loads(_field(name, "Config.Labels")) or {}):
+        raise SystemExit(f"{name} is built on a base image that was made here; it stays here")
+    remote = f"{registry.rstrip('/').lower()}/{name}"
+    engine.docker("tag", name, remote)
+    engine.docker("push", "--quiet", remote)
+    place = remote.rpartition(":")[0]
+    known = json.loads(_field(remote, "RepoDigests"))
+    (digest,) = [one.rpartition("@")[2] for one in known if one.startswith(f"{place}@")]
+    return place, digest
+
+
+def _field(name: str, field: str) -> str:
+    return engine.docker("image", "inspect", "--format", f"{{{{json .{field}}}}}", name)
+
+
+def files(folder: Path, target: str, platform: str, place: Path) -> list[Path]:
+    """Copy what a release has of a target to `place`, each under a name of its own.
+
+    Raises SystemExit where one of them is missing.
+    """
+    title = images.provenance(folder)["bento"].replace(":", "-")
+    path = listed(folder, target, platform)
+    wanted = {path: f"{title}-{path.name}"}
+    if target == "cloud":
+        wanted |= dict.fromkeys((folder / "dist").glob("*.bento"), f"{title}.bento")
+    else:
+        archives = list((folder / "dist/deploy" / target).glob(f"{title}.tar.gz*"))
+        if not archives:
+            name = folder.resolve().name
+            raise SystemExit(f"no archive {title}; run: make deploy-files B={name} TARGET={target}")
+        wanted |= {archive: archive.name for archive in archives}
+    place.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copy2(path, place / name)) for path, name in wanted.items()]
+
+
+def main() -> None:
+    options = images.parser(__doc__, "push", "files")
+    options.add_argument("--registry", help="push: host and path")
+    options.add_argument("--folder", type=Path, help="files: where to")
+    asked: argparse.Namespace = options.parse_args()
+    which = Path(), asked.target, asked.platform
+    if asked.command == "files" and asked.folder:
+        print("\n".join(map(str, files(*which, asked.folder))))
+    elif asked.command == "push" and asked.registry:
+        path = listed(*which).resolve()
+        image, digest = push(*which, asked.registry)
+        print(f"image={image}\ndigest={digest}\nsbom={path}")
+    else:
+        options.error("push needs --registry, files needs --folder")
+
+
+if __name__ == "__main__":
+    main()
