@@ -107,6 +107,10 @@ check: setup secrets  ## ruff, mypy on shared, lint of workflows and Dockerfiles
 	zizmor --offline --quiet .github
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	check-jsonschema --builtin-schema vendor.renovate renovate.json
+	prek validate-config .pre-commit-config.yaml
 	hadolint shared/deploy/Dockerfile.*
 	pytest -q -m contract
 
