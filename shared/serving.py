@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from shared import bodies, guards, params, refusals, requestids, telemetry
 from shared.bodies import body as body
 from shared.bodies import read as read
+from shared.building import image as image
 from shared.direct import Direct
 from shared.lifespan import lifespan
 from shared.models import Loaded, Models
@@ -51,9 +52,11 @@ class ServiceParams(params.Params):
 
 def settings(config: ServiceParams) -> dict[str, Any]:
     """Keyword arguments for @bentoml.service, each with its reason."""
+    in_image = "BENTOML_CONTAINERIZED" in os.environ
     return {
-        # Reachable from elsewhere only when asked: bentoml serve --host 0.0.0.0
-        "http": {"host": "127.0.0.1"},
+        # Reachable from elsewhere only when asked, bentoml serve --host 0.0.0.0, or in an image,
+        # whose loopback nobody reaches. Either way it then wants SERVICE_TOKEN: lifespan.py.
+        "http": {"host": "0.0.0.0" if in_image else "127.0.0.1"},  # noqa: S104
         # BentoML's timer of a request is never cancelled and keeps the request alive until then:
         # just above the slowest answer.
         "traffic": {"timeout": config.timeout_s},
@@ -74,14 +77,6 @@ def workers() -> int:
     if not given.isdecimal() or int(given) < 1:
         raise SystemExit(f"SERVICE_WORKERS: {given!r} is not a number of processes: 1, 2, ...")
     return int(given)
-
-
-def image() -> Any:
-    """How BentoML builds the container image: packaging's exact versions, not resolved again."""
-    import bentoml
-
-    bare = bentoml.images.Image(python_version="3.11", lock_python_packages=False)
-    return bare.requirements_file("requirements-serve.txt")
 
 
 def application(title: str, config: ServiceParams, models: Models[Any], truth: Any) -> FastAPI:

@@ -334,7 +334,11 @@ def test_feedback_that_cannot_be_stored_is_not_accepted(
 def test_the_settings_are_bentomls(
     config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("BENTOML_CONTAINERIZED", raising=False)
     assert serving.settings(config)["traffic"] == {"timeout": 5.0}
+    assert serving.settings(config)["http"]["host"] == "127.0.0.1"
+    monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+    assert serving.settings(config)["http"]["host"] == "0.0.0.0"
     monkeypatch.chdir(Path(__file__).parent.parent / "blueprints/cv")
     assert serving.image().python_version == "3.11"
 
