@@ -8,9 +8,11 @@ packages, GPL among them, are programs of their own: the list of an image has th
 """
 
 import argparse
+import functools
 import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from shared import packaging
 
@@ -59,18 +61,25 @@ def licence(name: str) -> str:
 
 def allowed(expression: str) -> bool:
     """May it be shipped? Of alternatives one is enough, of parts all are needed."""
-    from license_expression import ExpressionError, get_spdx_licensing
+    from license_expression import ExpressionError
 
+    spdx = _spdx()
     try:
-        parsed = get_spdx_licensing().parse(expression)
+        parsed = spdx.parse(expression)
     except ExpressionError:
         return False
-    algebra = get_spdx_licensing()
     values = {
-        symbol: algebra.TRUE if str(symbol) in ALLOWED else algebra.FALSE
-        for symbol in parsed.symbols
+        symbol: spdx.TRUE if str(symbol) in ALLOWED else spdx.FALSE for symbol in parsed.symbols
     }
-    return bool(parsed.subs(values, simplify=True) == algebra.TRUE)
+    return bool(parsed.subs(values, simplify=True) == spdx.TRUE)
+
+
+@functools.cache
+def _spdx() -> Any:
+    """The algebra of licences; reading all of SPDX's names takes a tenth of a second."""
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
 
 
 def shipped(folders: Iterable[Path]) -> dict[str, set[str]]:
