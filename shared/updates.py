@@ -1,6 +1,7 @@
 """A model brought to a device: signed, tried out there, exchanged in one step, taken back if bad.
 
     python -m shared.updates sign BUNDLE --key KEY.pem --sequence 7    in a blueprint's folder
+    python -m shared.updates fetch URL BUNDLE                          over a network that breaks
     python -m shared.updates install BUNDLE --key KEY.pub --live LIVE  in the folder of service.py
     python -m shared.updates status|rollback --live LIVE
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared import attempts, audit, bundles, lineage, params, provenance, saying, selftest
+from shared import attempts, audit, bundles, fetching, lineage, params, provenance, saying, selftest
 from shared.audit import Refused
 from shared.bundles import Manifest
 
@@ -156,6 +157,9 @@ def main() -> None:
     signs, installing = commands.add_parser("sign"), commands.add_parser("install")
     for one in (signs, installing):
         one.add_argument("bundle", type=Path)
+    fetches = commands.add_parser("fetch")
+    fetches.add_argument("url")
+    fetches.add_argument("bundle", type=Path)
     signs.add_argument("--key", type=Path, required=True, help="private, Ed25519 in PEM")
     signs.add_argument("--sequence", type=int, required=True, help="higher is newer")
     signs.add_argument("--model", type=Path, default=Path("build/export"))
@@ -170,6 +174,8 @@ def main() -> None:
 
         made = signing.sign(asked.bundle, asked.key, asked.sequence, asked.model, Path("build"))
         print(f"sign: {asked.bundle} has {made.name} {made.version}, sequence {made.sequence}")
+    elif asked.command == "fetch":
+        print(f"fetch: {asked.bundle} has {fetching.fetch(asked.url, asked.bundle)} bytes")
     elif asked.command == "install":
         options = {"allow_downgrade": asked.allow_downgrade, "url": asked.url}
         try:
