@@ -1,7 +1,8 @@
 """What the monitor knows: requests and truths from the logs, joined by id, in one SQLite file.
 
 Log lines and how far each log was read are stored in one transaction, so that a kill at any moment
-counts every record once. Rows keep the order of arrival: clocks may jump, numbers do not.
+counts every record once. Rows keep the order of arrival: clocks may jump, numbers do not. What was
+answered while the clock was not to be believed belongs to no model, so to no window.
 """
 
 import sqlite3
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from shared import requestlog
+from shared import clocks, requestlog
 from shared.requestlog import parsed, written
 
 Row = dict[str, Any]
@@ -32,8 +33,8 @@ KEPT = {
     "WHERE labels.model = ? AND labels.n > ? ORDER BY labels.n LIMIT ?",
 }
 MODELS = {
-    False: "SELECT model FROM requests GROUP BY model ORDER BY min(n)",
-    True: "SELECT model FROM labels GROUP BY model ORDER BY min(n)",
+    False: "SELECT model FROM requests WHERE model IS NOT NULL GROUP BY model ORDER BY min(n)",
+    True: "SELECT model FROM labels WHERE model IS NOT NULL GROUP BY model ORDER BY min(n)",
 }
 COUNT = (
     "INSERT INTO counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + "
@@ -115,7 +116,12 @@ class Joined:
     def _requests(self, records: list[Row]) -> None:
         now = time.time()
         rows = [
-            (record["id"], str(record.get("model")), now, written(record).decode())
+            (
+                record["id"],
+                None if "clock" in record else str(record.get("model")),
+                now,
+                written(record).decode(),
+            )
             for record in records
             if isinstance(record.get("id"), str)
         ]
@@ -148,6 +154,8 @@ class Joined:
 
     def _forget(self) -> None:
         """Requests and truths that have waited too long for each other."""
+        if not clocks.believable(time.time()):
+            return
         limit = (time.time() - self.keep_seconds,)
         unknown = self.database.execute("DELETE FROM early WHERE stored < ?", limit).rowcount
         self._count("unknown", unknown)

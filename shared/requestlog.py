@@ -3,11 +3,14 @@
 A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered; a power
 cut may tear the last line, which readers skip. At a quarter of the limit a file is closed and the
 oldest go: a disk that is full cannot be emptied by deleting, so the limit holds beforehand.
+A record whose time is not to be believed has "clock": "unsynced"; the order of records and parts is
+that of writing, whatever the clock says.
 """
 
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +18,10 @@ from typing import Any
 
 import orjson
 
+from shared import clocks
+
 PARTS = 4
+NUMBER = re.compile(r"-(\d+)-\d+\.jsonl$")
 
 
 def parsed(text: bytes | str) -> Any:
@@ -43,6 +49,7 @@ class RequestLog:
         self.folder, self.name = Path(folder), name
         self.part_bytes, self.keep_seconds = int(max_mb * 1e6 / PARTS), keep_days * 86400
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.clock = clocks.Clock()
         self.descriptor, self.size = -1, 0  # opened for the first record: who only imports has none
 
     def write(self, record: dict[str, Any], more: bytes = b"{}") -> bool:
@@ -52,9 +59,11 @@ class RequestLog:
         them, which takes most of the time.
         """
         try:
-            line = written({"time": round(time.time(), 3), **record})
+            if not self._is_open():
+                self._open()
+            line = written({**self.clock.stamp(), **record})
             line = (line if more == b"{}" else line[:-1] + b"," + more[1:]) + b"\n"
-            if not self._is_open() or self.size + len(line) > self.part_bytes:
+            if self.size + len(line) > self.part_bytes:
                 self._open()
             size = os.write(self.descriptor, line)
             if size < len(line):  # the next line must not be glued to half of this one
@@ -70,13 +79,17 @@ class RequestLog:
         return self.descriptor >= 0 and os.fstat(self.descriptor).st_nlink > 0
 
     def _open(self) -> None:
-        """A new part, named by time so that order survives restarts; old and surplus parts go."""
+        """A new part behind all others, named by time and order; old and surplus parts go."""
         sizes: dict[Path, int] = {}
+        now, last = time.time(), 0
         for part in sorted(self.folder.glob(f"{self.name}-*.jsonl")):
             with contextlib.suppress(FileNotFoundError):  # another worker was first
                 status = part.stat()
                 sizes[part] = status.st_size
-                if time.time() - status.st_mtime > self.keep_seconds:
+                self.clock.saw(status.st_mtime)
+                found = NUMBER.search(part.name)
+                last = max(last, int(found[1]) if found else 0)
+                if clocks.believable(now) and now - status.st_mtime > self.keep_seconds:
                     part.unlink()
                     del sizes[part]
         for part in list(sizes):
@@ -84,7 +97,8 @@ class RequestLog:
                 break
             part.unlink(missing_ok=True)
             del sizes[part]
-        path = self.folder / f"{self.name}-{time.time_ns()}-{os.getpid()}.jsonl"
+        number = max(int(now * 1e9), last + 1)
+        path = self.folder / f"{self.name}-{number:019}-{os.getpid()}.jsonl"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         if self.descriptor >= 0:  # only now: a number that is closed may soon be a client's socket
             os.close(self.descriptor)

@@ -175,3 +175,15 @@ def test_fields_that_were_written_before_join_a_record(tmp_path: Path) -> None:
     (found,) = requestlog.read(tmp_path, "requests")
     assert found.keys() == {"time", "id", "mean", "text"}
     assert found["mean"] == [1.5, 2.0] and found["text"] == "}{" and found["id"] == "a"
+
+
+@pytest.mark.long
+def test_l4_a_million_records_stay_within_50_mb_and_the_newest_are_there(tmp_path: Path) -> None:
+    log, most = RequestLog(tmp_path, "requests", max_mb=50, keep_days=1), 0
+    for i in range(1_000_000):
+        assert log.write({"i": i, "features": [0.25] * 20})
+        if i % 500 == 0:
+            most = max(most, sum(path.stat().st_size for path in tmp_path.iterdir()))
+    assert 45e6 < most <= 50e6
+    rows = [row["i"] for row in requestlog.read(tmp_path, "requests")]
+    assert rows == list(range(rows[0], 1_000_000)) and len(rows) > 200_000
