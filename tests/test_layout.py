@@ -152,9 +152,7 @@ def test_the_edge_needs_neither_bentoml_nor_a_second_set_of_packages(blueprint: 
     signatures = {"cffi", "cryptography", "pycparser"}  # of updates
     served = {pin for pin in edge if pin.split("==")[0] not in signatures}
     assert served < serve, "what is served at the edge is what was tested"
-    assert not names & {"bentoml", "feast", "pyarrow", "torch"}
-    # A series' steps are pandas' calendars.
-    assert blueprint.name == "timeseries" or "pandas" not in names
+    assert not names & {"bentoml", "feast", "pandas", "pyarrow", "torch"}
 
 
 def test_files_keep_their_budgets() -> None:

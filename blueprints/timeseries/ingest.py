@@ -1,7 +1,9 @@
 """Stage `ingest`: the sample or the user's own series -> data/raw/series.parquet, meta.json."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import calendars
 import frequency as frequencies
 import numpy as np
 import pandas as pd
@@ -28,14 +30,18 @@ class IngestParams(params.Params):
     @field_validator("frequency")
     @classmethod
     def has_a_grid(cls, name: str | None) -> str | None:
-        return name and frequencies.parse(name).freqstr
+        if name:
+            name = frequencies.parse(name).freqstr
+            calendars.parse(name)  # which the service counts in
+        return name
 
     @field_validator("timezone")
     @classmethod
     def exists(cls, name: str) -> str:
         try:
             pd.Timestamp(0, tz="UTC").tz_convert(name or "none")
-        except (LookupError, OSError):  # pytz and zoneinfo have errors of their own
+            ZoneInfo(name)  # of the service
+        except (LookupError, OSError, ValueError):  # pytz and zoneinfo have errors of their own
             raise ValueError("unknown time zone") from None
         return name
 

@@ -7,9 +7,8 @@ python monitor.py --every 60 --port 9464 for ever, with /metrics for Prometheus
 from pathlib import Path
 from typing import Any
 
-import frequency
+import calendars
 import numpy as np
-import pandas as pd
 
 from shared import drift
 from shared.drift import Estimate
@@ -40,6 +39,8 @@ def reference(path: Path, bins: int = 10) -> dict[str, Any]:
 
     Per feature the inner edges of its deciles, the share of moments in each bin, and their number.
     """
+    import pandas as pd  # the service imports this file too, and has no pandas at the edge
+
     table = pd.read_parquet(path, columns=["series_id", "level", *FEATURES]).dropna()
     size = np.maximum(table["level"].abs(), 1e-9)
     profile = {}
@@ -67,8 +68,8 @@ def measure(rows: Rows, usual: dict[str, Any], model: dict[str, Any]) -> dict[st
 def silent(rows: Rows, model: dict[str, Any]) -> np.ndarray:
     """[series] whether each trained series asked for lags behind the newest of them."""
     newest = {row["series_id"]: row["last_observation"] for row in rows if row["series_id"]}
-    times = pd.to_datetime(pd.Series(list(newest.values()), dtype=object))
-    steps, _ = frequency.steps(times, model["frequency"])
+    times = np.array(list(newest.values()), "datetime64[us]")
+    steps, _ = calendars.steps(times, model["frequency"])
     return np.asarray(max(steps, default=0) - steps > 2 * model["season_length"])
 
 

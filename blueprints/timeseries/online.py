@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 VIEW = "series_history"  # as store.py names it
@@ -43,8 +42,7 @@ class File:
         for name, pairs in found:
             row = {"series_id": name} | {feature: decoded(value) for feature, value in pairs}
             if row.get("recent") is not None:
-                last = pd.Timestamp(EPOCH + timedelta(seconds=row["last"]))
-                rows.append(row | {"last": last})
+                rows.append(row | {"last": EPOCH + timedelta(seconds=row["last"])})
         return rows
 
 

@@ -32,7 +32,7 @@ def covariates(
     pairs = [
         (row["series_id"], time)
         for row in rows
-        for time in predictor.next_steps(row["last"], horizon)
+        for time in pd.DatetimeIndex(predictor.next_steps(row["last"], horizon))
     ]
     found = table[~table.index.duplicated()].reindex(pd.MultiIndex.from_tuples(pairs))
     gaps = found.isna().any(axis=1)

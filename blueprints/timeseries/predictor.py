@@ -1,4 +1,4 @@
-"""Forecasts without torch, sktime or statsmodels: numpy and ONNX Runtime on what `export` wrote.
+"""Forecasts without torch, sktime or pandas: numpy and ONNX Runtime on what `export` wrote.
 
 The one place of pre- and post-processing: service, batch, evaluation and export checks call this
 file. A series the model knows is forecast from its own state, brought up to date with the values
@@ -7,16 +7,16 @@ that came since; an unknown one from its history, with the parameters usual for 
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import calendars
 import classical
 import features
-import frequency
 import intervals
 import numpy as np
 import onnxruntime
-import pandas as pd
 from safetensors.numpy import load_file
 
 from shared.guards import BadInput
@@ -31,7 +31,7 @@ class Known:
     chosen: list[str]
     recent: Array  # [n, seasons * season_length], newest first
     observations: Array  # [n]
-    last: list[pd.Timestamp]
+    last: list[datetime]
     states: dict[str, classical.State]
 
 
@@ -82,11 +82,11 @@ class Predictor:
     def new_values(self, rows: list[dict[str, Any]]) -> Array:
         """[n] steps since the model was fitted; below 0 for older rows."""
         ends = [self.meta["ends"][self.index[row["series_id"]]] for row in rows]
-        both = pd.to_datetime(pd.Series([*(row["last"] for row in rows), *ends]))
-        steps, _ = frequency.steps(both, self.meta["frequency"])
+        both = np.array([*(row["last"] for row in rows), *ends], "datetime64[us]")
+        steps, _ = calendars.steps(both, self.meta["frequency"])
         return np.asarray(steps[: len(rows)] - steps[len(rows) :])
 
-    def of_history(self, values: Array, last: pd.Timestamp) -> Known:
+    def of_history(self, values: Array, last: datetime) -> Known:
         """A series that only the request knows: [t] values without gaps."""
         recent = features.origins(values, self.season_length, np.array([len(values)]))["recent"]
         usual = self.meta["usual_parameters"]
@@ -113,7 +113,7 @@ class Predictor:
     def _global(self, known: Known, horizon: int, covariates: Array | None) -> Array:
         steps, more = np.arange(1, horizon + 1), []
         if self.meta["calendar"]:
-            times = np.stack([self.next_steps(last, horizon).to_numpy() for last in known.last])
+            times = np.stack([self.next_steps(last, horizon) for last in known.last])
             more += features.calendar(times, tuple(self.meta["calendar"]))
         if covariates is not None:
             more += list(np.moveaxis(covariates, 2, 0))
@@ -124,8 +124,8 @@ class Predictor:
         change = self.session.run(None, {"rows": rows.reshape(-1, rows.shape[2])})[0]
         return features.unsquash(base + change.reshape(base.shape))
 
-    def next_steps(self, last: pd.Timestamp, horizon: int) -> pd.DatetimeIndex:
-        return frequency.next_steps(pd.Timestamp(last), self.meta["frequency"], horizon)
+    def next_steps(self, last: datetime, horizon: int) -> Array:
+        return calendars.next_steps(last, self.meta["frequency"], horizon)
 
     def forecast(
         self, known: Known, horizon: int, levels: list[float], covariates: Array | None = None
@@ -144,6 +144,6 @@ class Predictor:
                 f"{level:g}": intervals.interval(mean, unit[i], level, self.meta)
                 for level in levels
             }
-            times = [time.isoformat() for time in self.next_steps(last, horizon)]
+            times = [time.isoformat() for time in self.next_steps(last, horizon).tolist()]
             answers.append(Answer(times, mean, bands, name))
         return answers

@@ -1,11 +1,11 @@
 """What a request may ask, and how it is checked: each refusal names the field and the limit."""
 
 import re
+from datetime import datetime
 from typing import Any
 
-import frequency
+import calendars
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.guards import BadInput
@@ -78,9 +78,7 @@ def covariates(question: Question, meta: dict[str, Any], horizon: int) -> np.nda
     return np.array([given[name] for name in names], float).T[None]
 
 
-def history(
-    given: History, meta: dict[str, Any], most: int
-) -> tuple[pd.DatetimeIndex, list[float]]:
+def history(given: History, meta: dict[str, Any], most: int) -> tuple[list[datetime], list[float]]:
     """Timestamps and values of a usable history."""
     values, count = given.values, len(given.timestamps)
     least = max(2 * meta["season_length"], 4)
@@ -98,7 +96,7 @@ def history(
     return timestamps(given.timestamps, meta["frequency"], meta["timezone"]), values
 
 
-def timestamps(texts: list[str], expected: str, zone: str) -> pd.DatetimeIndex:
+def timestamps(texts: list[str], expected: str, zone: str) -> list[datetime]:
     """The timestamps, which must follow each other at the model's frequency.
 
     Those with an offset become local times of `zone`, as `ingest` makes them.
@@ -107,14 +105,12 @@ def timestamps(texts: list[str], expected: str, zone: str) -> pd.DatetimeIndex:
     try:
         if len(offsets) > 1 or not all(0 < len(text) <= 40 for text in texts):
             raise ValueError("mixed, empty or long")
-        times = pd.to_datetime(pd.Series(texts), format="ISO8601", utc=True)
-        times = (times.dt.tz_convert(zone) if True in offsets else times).dt.tz_localize(None)
-    except (ValueError, TypeError, AttributeError, OverflowError):
+        times = [calendars.moment(text, zone) for text in texts]
+    except ValueError:
         raise BadInput(
             "history.timestamps", "are not all ISO 8601, either with or without an offset"
         ) from None
-    index = pd.DatetimeIndex(times)
-    steps, rest = frequency.steps(times, expected)
+    steps, rest = calendars.steps(np.array(times, "datetime64[us]"), expected)
     off = np.flatnonzero((rest != rest[0]) | (rest < 0))
     if len(off):
         reason = f"{texts[off[0]]} is not on the model's frequency {expected}"
@@ -123,4 +119,4 @@ def timestamps(texts: list[str], expected: str, zone: str) -> pd.DatetimeIndex:
     if len(jumps):
         pair = f"{texts[jumps[0]]} is not followed by the next step but by {texts[jumps[0] + 1]}"
         raise BadInput("history.timestamps", f"{pair}; frequency {expected}, without gaps")
-    return index
+    return times

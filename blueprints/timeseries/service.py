@@ -11,7 +11,6 @@ import bentoml
 import features
 import monitor
 import numpy as np
-import pandas as pd
 import requested
 from fastapi import Request, Response
 from forecaster import Forecaster, Made
@@ -116,7 +115,7 @@ def by_id(predictor: Forecaster, series_id: str) -> Known:
 def by_history(predictor: Forecaster, question: Question) -> Known:
     assert question.history is not None
     times, values = requested.history(question.history, predictor.meta, CONFIG.max_history)
-    return predictor.of_history(np.array(values, float), pd.Timestamp(times[-1]))
+    return predictor.of_history(np.array(values, float), times[-1])
 
 
 @bentoml.service(name="demand-forecast", image=serving.image(), **serving.settings(CONFIG))
