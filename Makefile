@@ -23,7 +23,7 @@ unexport MLFLOW_TRACKING_URI
 endif
 
 .PHONY: help setup tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit changed long \
-  hardness image smoke sbom deploy-files push release-files release-notes release check secrets vulnerabilities licences lock clean
+  hardness image smoke sbom deploy-files canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -87,6 +87,15 @@ sbom: setup  ## what is in an image, Debian's packages and Python's, with licenc
 
 deploy-files: setup  ## what runs elsewhere, manifests or an archive -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud|edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
+
+canary: setup  ## some requests for what was packaged, in a copy of the manifests: make canary B=cv PLACE=~/cv WEIGHT=10
+	cd blueprints/$(B) && python -m shared.canary start --place "$(PLACE)" --weight $(or $(WEIGHT),10)
+
+promote-cloud: setup  ## the canary gets all requests: make promote-cloud B=cv PLACE=~/cv
+	cd blueprints/$(B) && python -m shared.canary promote --place "$(PLACE)"
+
+rollback-cloud: setup  ## no canary; without one, the release before: make rollback-cloud B=cv PLACE=~/cv
+	cd blueprints/$(B) && python -m shared.canary rollback --place "$(PLACE)"
 
 push: setup  ## an image to a registry, after docker login and make sbom: make push B=cv TARGET=edge REGISTRY=ghcr.io/me/here
 	@cd blueprints/$(B) && python -m shared.publishing push $(WHERE) --registry "$(REGISTRY)"

@@ -1,0 +1,149 @@
+"""A release in Kubernetes for some requests first: a canary by weight, and the way back.
+
+    python -m shared.canary start --place PLACE --weight 10     in a blueprint's folder
+    python -m shared.canary promote|rollback --place PLACE
+    kubectl apply -k PLACE/production                           after each of them
+
+PLACE is a copy of dist/deploy/cloud, made by the first `start`: in it `base` serves, `next` is the
+canary's, `before` served before. An HTTPRoute of the Gateway API shares the requests out.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PACKAGED = Path("dist/deploy/cloud")
+LABEL = "app.kubernetes.io/name"
+RELEASE = "release"  # a component of every overlay in PLACE
+Json = dict[str, Any]
+
+
+def start(place: Path, packaged: Path, weight: int) -> str:
+    """Give `weight` per cent of the requests to the packaged release; gives its image."""
+    if not 1 <= weight <= 99:
+        raise SystemExit(f"--weight {weight}: per cent, from 1 to 99")
+    if not (packaged / "base").is_dir():
+        raise SystemExit(f"{packaged}/base is missing; run: make deploy-files TARGET=cloud")
+    if not (place / "base").is_dir():
+        shutil.copytree(packaged, place)
+        raise SystemExit(f"{place} is new and serves {image(place / 'base')}: nothing to compare")
+    if image(packaged / "base") == image(place / "base"):
+        raise SystemExit(f"{place} serves {image(place / 'base')} already; package another release")
+    shutil.rmtree(place / "next", ignore_errors=True)
+    shutil.copytree(packaged / "base", place / "next")
+    share(place, weight)
+    return image(place / "next")
+
+
+def promote(place: Path) -> str:
+    """The canary serves all requests; gives its image."""
+    if not (place / "next").is_dir():
+        raise SystemExit(f"{place}: there is no canary to promote")
+    shutil.rmtree(place / "before", ignore_errors=True)
+    (place / "base").rename(place / "before")
+    (place / "next").rename(place / "base")
+    share(place, 0)
+    return image(place / "base")
+
+
+def rollback(place: Path) -> str:
+    """Away with the canary; where there is none, what served before serves again: its image."""
+    if (place / "next").is_dir():
+        shutil.rmtree(place / "next")
+    elif (place / "before").is_dir():
+        (place / "base").rename(place / "next")
+        (place / "before").rename(place / "base")
+        shutil.rmtree(place / "next")
+    else:
+        raise SystemExit(f"{place}: there is neither a canary nor a release before this one")
+    share(place, 0)
+    return image(place / "base")
+
+
+def share(place: Path, weight: int) -> None:
+    """Write the component that runs the canary, and name it in every overlay."""
+    base = place / ("next" if weight else "base")
+    objects = [*canary(base, weight), route(read(base, "deployment")["metadata"]["name"], weight)]
+    folder = place / RELEASE
+    folder.mkdir(exist_ok=True)
+    text = yaml.safe_dump_all(objects, sort_keys=False, width=1000)
+    (folder / "canary.yaml").write_text(text, encoding="utf-8")
+    component: Json = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
+    component["resources"] = ["canary.yaml"]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(component), encoding="utf-8")
+    for overlay in place.glob("*/kustomization.yaml"):
+        named = yaml.safe_load(overlay.read_text(encoding="utf-8"))
+        if "../base" in named.get("resources", []) and "components" not in named:
+            with overlay.open("a", encoding="utf-8") as file:
+                file.write(f"components:\n  - ../{RELEASE}\n")
+
+
+def canary(base: Path, weight: int) -> list[Json]:
+    """Deployment, Service and NetworkPolicy of the canary: the base's under another name.
+
+    Secret, request log and ServiceMonitor are the base's; its metrics have its Service's name.
+    """
+    found = [read(base, name) for name in ("deployment", "service", "network")]
+    name = found[0]["metadata"]["name"]
+    for document in found:
+        labels = document["metadata"].pop("labels", None)
+        _rename(document, name)
+        document["metadata"]["name"] = f"{name}-canary"
+        if labels:
+            document["metadata"]["labels"] = labels
+    found[0]["spec"]["replicas"] = 1 if weight else 0
+    return found
+
+
+def _rename(value: Any, name: str) -> None:
+    """What selects the base's pods by their label, and the label itself, are the canary's."""
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+        if key == LABEL and one == name:
+            value[key] = f"{name}-canary"
+        elif isinstance(one, dict | list):
+            _rename(one, name)
+
+
+def route(name: str, weight: int) -> Json:
+    """Who gets how many of the requests that come to the Gateway `name`."""
+    shares = {name: 100 - weight, f"{name}-canary": weight}
+    backends = [{"name": to, "port": 80, "weight": share} for to, share in shares.items()]
+    kind = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    rules = [{"backendRefs": backends}]
+    return kind | {
+        "metadata": {"name": name},
+        "spec": {"parentRefs": [{"name": name}], "rules": rules},
+    }
+
+
+def read(base: Path, name: str) -> Json:
+    found: Json = yaml.safe_load((base / f"{name}.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def image(base: Path) -> str:
+    """The image that a base runs."""
+    (service,) = read(base, "deployment")["spec"]["template"]["spec"]["containers"]
+    return str(service["image"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("command", choices=["start", "promote", "rollback"])
+    parser.add_argument("--place", type=Path, required=True)
+    parser.add_argument("--weight", type=int, default=10, help="per cent of the requests")
+    asked = parser.parse_args()
+    if asked.command == "start":
+        print(f"canary: {asked.weight} % for {start(asked.place, PACKAGED, asked.weight)}")
+    elif asked.command == "promote":
+        print(f"canary: {promote(asked.place)} serves all")
+    else:
+        print(f"rollback: {rollback(asked.place)} serves all")
+    print(f"kubectl apply -k {asked.place}/production")
+
+
+if __name__ == "__main__":
+    main()

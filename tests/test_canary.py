@@ -1,0 +1,201 @@
+"""A canary gets its share and goes by one command: in the manifests, and behind a real proxy."""
+
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import shipped
+import yaml
+
+from shared import benchmark, canary, container, deploying, engine, images, params
+
+CHAIN = {"name": "demo", "git_commit": "c0ffee", "git_dirty": False, "pipeline": "p1", "data": "d1"}
+OLD, NEW = "demo-cloud:old-p1-amd64", "demo-cloud:new-p1-amd64"
+
+
+def release(folder: Path, version: str) -> Path:
+    """Package a release of the small blueprint and write its manifests."""
+    chain = CHAIN | {"model_version": version, "bento": f"demo:{version}-p1"}
+    params.write_json(folder / "build/provenance.json", chain)
+    shutil.copy2(folder / "params.yaml", folder / "build/params.yaml")
+    (folder / "dist").mkdir(exist_ok=True)
+    (folder / "dist/demo.bento").write_bytes(b"")
+    return deploying.write(folder, "cloud", "linux/amd64")
+
+
+@pytest.fixture
+def packaged(folder: Path, document: dict[str, Any]) -> Path:
+    """The manifests of the release `old`."""
+    shipped.write(folder, document | {"targets": {"cloud": {"memory_mb": 400}}})
+    return release(folder, "old")
+
+
+@pytest.fixture
+def place(folder: Path, packaged: Path, tmp_path: Path) -> Path:
+    """It serves `old`, and `new` is packaged."""
+    place = tmp_path / "place"
+    with pytest.raises(SystemExit, match=f"is new and serves {OLD}"):
+        canary.start(place, packaged, 10)
+    release(folder, "new")
+    return place
+
+
+def component(place: Path) -> dict[str, Any]:
+    text = (place / "release/canary.yaml").read_text()
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
+
+
+def weights(place: Path) -> dict[str, int]:
+    (rule,) = component(place)["HTTPRoute"]["spec"]["rules"]
+    return {backend["name"]: backend["weight"] for backend in rule["backendRefs"]}
+
+
+def runs(document: dict[str, Any]) -> str:
+    (service,) = document["spec"]["template"]["spec"]["containers"]
+    return str(service["image"])
+
+
+def test_a_canary_gets_its_share_more_of_it_and_all(place: Path, packaged: Path) -> None:
+    assert canary.start(place, packaged, 10) == NEW
+    assert weights(place) == {"demo": 90, "demo-canary": 10}
+    canary.start(place, packaged, 50)
+    assert weights(place) == {"demo": 50, "demo-canary": 50}
+    assert (canary.image(place / "base"), runs(component(place)["Deployment"])) == (OLD, NEW)
+    assert canary.promote(place) == canary.image(place / "base") == NEW
+    assert weights(place) == {"demo": 100, "demo-canary": 0}
+    assert component(place)["Deployment"]["spec"]["replicas"] == 0
+    with pytest.raises(SystemExit, match="there is no canary to promote"):
+        canary.promote(place)
+
+
+def test_a_canary_and_a_whole_release_are_taken_back(place: Path, packaged: Path) -> None:
+    canary.start(place, packaged, 10)
+    assert canary.rollback(place) == OLD and weights(place)["demo"] == 100
+    with pytest.raises(SystemExit, match="neither a canary nor a release before"):
+        canary.rollback(place)
+    canary.start(place, packaged, 10)
+    canary.promote(place)
+    assert canary.rollback(place) == canary.image(place / "base") == OLD
+
+
+def test_what_a_canary_is_follows_the_schema_and_selects_its_own_pods(
+    place: Path, packaged: Path
+) -> None:
+    canary.start(place, packaged, 10)
+    found = component(place)
+    for kind in ("Deployment", "Service", "NetworkPolicy"):
+        kubernetes_validate.validate(found[kind], "1.33", strict=True)
+        assert found[kind]["metadata"]["name"] == "demo-canary"
+    pods, own = found["Deployment"]["spec"], {"app.kubernetes.io/name": "demo-canary"}
+    assert pods["selector"]["matchLabels"] == found["Service"]["spec"]["selector"] == own
+    assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == own
+    assert own.items() <= pods["template"]["metadata"]["labels"].items()
+    # Metrics, feedback and the log are gathered as the others'.
+    assert found["Service"]["metadata"]["labels"] == {"app.kubernetes.io/name": "demo"}
+    volumes = {one["name"]: one for one in pods["template"]["spec"]["volumes"]}
+    assert volumes["logs"]["persistentVolumeClaim"]["claimName"] == "demo"
+
+
+def test_every_overlay_names_the_component_once(place: Path, packaged: Path) -> None:
+    canary.start(place, packaged, 10)
+    canary.start(place, packaged, 20)
+    overlay = yaml.safe_load((place / "production/kustomization.yaml").read_text())
+    assert overlay["components"] == ["../release"] and overlay["resources"] == ["../base"]
+
+
+def test_what_cannot_be_is_refused(place: Path, packaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="from 1 to 99"):
+        canary.start(place, packaged, 100)
+    with pytest.raises(SystemExit, match="run: make deploy-files TARGET=cloud"):
+        canary.start(place, tmp_path / "none", 10)
+    canary.start(place, packaged, 10)
+    canary.promote(place)
+    with pytest.raises(SystemExit, match="serves demo-cloud:new-p1-amd64 already"):
+        canary.start(place, packaged, 10)
+
+
+PROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend all
+  bind 127.0.0.1:{port}
+  default_backend service
+backend service
+  balance roundrobin
+{servers}
+"""
+
+
+@pytest.fixture(scope="module")
+def proxy() -> str:
+    """HAProxy, which shares requests out by weight as a Gateway does."""
+    if not shutil.which("haproxy", path="/usr/sbin:/usr/bin"):
+        engine.install("haproxy")
+    return str(shutil.which("haproxy", path="/usr/sbin:/usr/bin"))
+
+
+@pytest.fixture
+def shared_out(place: Path, proxy: str, tmp_path: Path) -> Iterator[Any]:
+    """Starts the proxy anew with the weights in PLACE, for servers by name; gives its address."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def apply(addresses: dict[str, str]) -> str:
+        while running:
+            running.pop().kill()
+        port = benchmark.free_port()
+        lines = [
+            f"  server {name} {addresses[name].removeprefix('http://')} weight {weight}"
+            for name, weight in weights(place).items()
+        ]
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(PROXY.format(port=port, servers="\n".join(lines)))
+        running.append(subprocess.Popen([proxy, "-db", "-f", str(config)]))
+        deadline = time.monotonic() + 30
+        while container.status(f"http://127.0.0.1:{port}/readyz") == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{port}"
+
+    yield apply
+    while running:
+        running.pop().kill()
+
+
+def answers(url: str, token: str) -> Counter[float]:
+    """How often each of 100 answers came."""
+    found = [container.request(url + "/multiply", token, b'{"number": 2}') for _ in range(100)]
+    assert {status for status, _ in found} == {200}
+    return Counter(answer["product"] for _, answer in found)
+
+
+@pytest.mark.container
+def test_a_bad_release_has_its_share_of_real_requests_until_it_is_rolled_back(
+    place: Path, packaged: Path, folder: Path, tmp_path: Path, shared_out: Any
+) -> None:
+    (folder / "dist/demo.bento").unlink()
+    shipped.package(folder, tmp_path / "store")
+    name = images.build(folder, "edge", engine.native())
+    bad = f"{name}-canary"
+    lines = [f"FROM {name}", "USER 0", "RUN echo 1000 > /service/export/model.json", "USER 1034"]
+    (dockerfile := tmp_path / "Dockerfile").write_text("\n".join(lines))
+    arguments = ["--tag", bad, "--file", str(dockerfile), str(folder / "dist")]
+    engine.docker("build", "--quiet", *arguments)
+    token = {"SERVICE_TOKEN": "t" * 40}
+    with (
+        container.running(name, engine.native(), 60, **token) as old,
+        container.running(bad, engine.native(), 60, **token) as new,
+    ):
+        addresses = {"demo": old.url, "demo-canary": new.url}
+        canary.start(place, packaged, 10)
+        assert answers(shared_out(addresses), "t" * 40) == {6.5: 90, 2000.0: 10}
+        canary.rollback(place)
+        assert answers(shared_out(addresses), "t" * 40) == {6.5: 100}
