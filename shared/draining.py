@@ -13,13 +13,13 @@ IN_PROGRESS = "service_requests_in_progress "
 AT_A_TIME = 4  # requests in progress when it is told to stop
 
 
-def drains(service: Container, path: str, body: bytes) -> float:
+def drains(service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIME) -> float:
     """Told to stop while requests arrive, it answers them, takes no new one and ends with code 0.
 
     Gives the seconds from SIGTERM to the end.
     """
-    sockets = [begun(service, path, body) for _ in range(AT_A_TIME)]
-    in_progress(service, AT_A_TIME)
+    sockets = [begun(service, path, body) for _ in range(at_a_time)]
+    in_progress(service, at_a_time)
     begin = time.monotonic()
     command = ("stop", "--time", str(GRACE_S), service.identity)
     stopping = threading.Thread(target=engine.docker, args=command)
@@ -30,7 +30,7 @@ def drains(service: Container, path: str, body: bytes) -> float:
         time.sleep(0.05)
     codes = [finished(connection, body) for connection in sockets]
     stopping.join()
-    expect(codes == [200] * AT_A_TIME, f"requests in progress at SIGTERM got {codes}")
+    expect(codes == [200] * at_a_time, f"requests in progress at SIGTERM got {codes}")
     code = container.inspect(service.identity, "State.ExitCode")
     expect(code == "0", f"it ended with code {code}:\n{container.log(service.identity)[-2000:]}")
     return time.monotonic() - begin

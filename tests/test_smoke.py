@@ -10,7 +10,7 @@ import pytest
 import shipped
 import yaml
 
-from shared import container, engine, images, params, smoke
+from shared import container, draining, engine, images, params, smoke
 
 pytestmark = pytest.mark.container
 TARGETS = pytest.mark.parametrize("target", images.TARGETS)
@@ -141,3 +141,11 @@ def test_a_killed_service_starts_again_and_answers(packaged: Path) -> None:
         container.wait(service.identity, url, time.monotonic() + 30)
         status, answer = container.request(url + "/multiply", service.token, b'{"number": 2}')
         assert (status, answer["product"]) == (200, 6.5)
+
+
+@TARGETS
+def test_s5_told_to_stop_with_50_in_progress_it_answers_50(packaged: Path, target: str) -> None:
+    name = images.tag(images.provenance(packaged), target, engine.native())
+    with container.running(name, engine.native(), 60, SERVICE_MAX_CONCURRENCY="64") as service:
+        taken = draining.drains(service, "/multiply", b'{"number": 2}', at_a_time=50)
+    assert taken < draining.GRACE_S
