@@ -10,7 +10,11 @@ from shared import requestlog
 from shared.joining import Joined
 from shared.requestlog import RequestLog
 
-NOW = time.time()
+
+@pytest.fixture
+def now() -> float:
+    """The files that are written have the real time, whatever the log is told."""
+    return time.time()
 
 
 @pytest.fixture
@@ -30,9 +34,9 @@ def flags(folder: Path) -> list[bool]:
 
 @pytest.mark.parametrize("wrong", [0, 2**31 + 5])
 def test_u5_what_a_clock_says_that_is_not_set_is_marked_and_kept_in_order(
-    tmp_path: Path, clock: Any, wrong: float
+    tmp_path: Path, clock: Any, now: float, wrong: float
 ) -> None:
-    for number, seconds in enumerate([NOW, wrong, wrong + 9, NOW + 20]):
+    for number, seconds in enumerate([now, wrong, wrong + 9, now + 20]):
         clock(seconds)
         logged(tmp_path, number)  # each after a restart: a part of its own
     assert [row["i"] for row in requestlog.read(tmp_path, "requests")] == [0, 1, 2, 3]
@@ -40,23 +44,23 @@ def test_u5_what_a_clock_says_that_is_not_set_is_marked_and_kept_in_order(
 
 
 def test_u5_set_back_by_an_hour_it_is_believed_when_it_has_caught_up(
-    tmp_path: Path, clock: Any
+    tmp_path: Path, clock: Any, now: float
 ) -> None:
     log = RequestLog(tmp_path, "requests", 1, 30)
-    for number, seconds in enumerate([NOW, NOW - 3600, NOW - 5, NOW + 1]):
+    for number, seconds in enumerate([now, now - 3600, now - 5, now + 1]):
         clock(seconds)
         logged(tmp_path, number, log)
     assert flags(tmp_path) == [False, True, False, False], "seconds are put right all the time"
-    clock(NOW - 3000)
+    clock(now - 3000)
     logged(tmp_path, 4)  # after a restart
     assert flags(tmp_path)[4] and [r["i"] for r in requestlog.read(tmp_path, "requests")][4] == 4
 
 
 def test_u5_windows_leave_out_what_is_marked_and_a_truth_still_finds_it(
-    tmp_path: Path, clock: Any
+    tmp_path: Path, clock: Any, now: float
 ) -> None:
     log = RequestLog(tmp_path / "logs", "requests", 1, 30)
-    for number, seconds in enumerate([NOW, 0, NOW - 7200, NOW + 1]):
+    for number, seconds in enumerate([now, 0, now - 7200, now + 1]):
         clock(seconds)
         logged(tmp_path / "logs", number, log)
     joined = Joined(tmp_path / "monitor.db")
