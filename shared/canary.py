@@ -5,7 +5,8 @@
     kubectl apply -k PLACE/production                           after each of them
 
 PLACE is a copy of dist/deploy/cloud, made by the first `start`: in it `base` serves, `next` is the
-canary's, `before` served before. An HTTPRoute of the Gateway API shares the requests out.
+canary's, `before` served before. An HTTPRoute of the Gateway API shares the requests out. What was
+killed is finished by the same command once more, or taken back by `rollback`.
 """
 
 import argparse
@@ -41,9 +42,11 @@ def start(place: Path, packaged: Path, weight: int) -> str:
 def promote(place: Path) -> str:
     """The canary serves all requests; gives its image."""
     if not (place / "next").is_dir():
+        share(place, 0)  # all it lacks, if a kill came before it
         raise SystemExit(f"{place}: there is no canary to promote")
-    shutil.rmtree(place / "before", ignore_errors=True)
-    (place / "base").rename(place / "before")
+    if (place / "base").is_dir():
+        shutil.rmtree(place / "before", ignore_errors=True)
+        (place / "base").rename(place / "before")
     (place / "next").rename(place / "base")
     share(place, 0)
     return image(place / "base")
@@ -51,12 +54,14 @@ def promote(place: Path) -> str:
 
 def rollback(place: Path) -> str:
     """Away with the canary; where there is none, what served before serves again: its image."""
-    if (place / "next").is_dir():
+    serves = (place / "base").is_dir()
+    if serves and (place / "next").is_dir():
         shutil.rmtree(place / "next")
     elif (place / "before").is_dir():
-        (place / "base").rename(place / "next")
+        if serves:
+            (place / "base").rename(place / "next")
         (place / "before").rename(place / "base")
-        shutil.rmtree(place / "next")
+        shutil.rmtree(place / "next", ignore_errors=True)
     else:
         raise SystemExit(f"{place}: there is neither a canary nor a release before this one")
     share(place, 0)
@@ -133,7 +138,7 @@ def image(base: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("command", choices=["start", "promote", "rollback"])
-    parser.add_argument("--place", type=Path, required=True)
+    parser.add_argument("--place", type=lambda text: Path(text).expanduser(), required=True)
     parser.add_argument("--weight", type=int, default=10, help="per cent of the requests")
     asked = parser.parse_args()
     if asked.command == "start":

@@ -84,6 +84,43 @@ def test_a_canary_and_a_whole_release_are_taken_back(place: Path, packaged: Path
     assert canary.rollback(place) == canary.image(place / "base") == OLD
 
 
+@pytest.mark.parametrize("killed_at", [1, 2])
+@pytest.mark.parametrize("command", ["promote", "rollback"])
+@pytest.mark.parametrize("then", ["again", "back"])
+def test_a_kill_between_two_renames_loses_no_release(
+    place: Path,
+    packaged: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    killed_at: int,
+    then: str,
+) -> None:
+    canary.start(place, packaged, 10)
+    if command == "rollback":
+        canary.promote(place)
+    rename, done = Path.rename, []
+
+    def killed(path: Path, target: Path) -> Path:
+        done.append(rename(path, target))
+        if len(done) == killed_at:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            getattr(canary, command)(place)
+    if command == "promote" and then == "again" and killed_at == 2:
+        with pytest.raises(SystemExit, match="there is no canary"):
+            canary.promote(place)
+    else:
+        canary.promote(place) if (command, then) == ("promote", "again") else canary.rollback(place)
+    wanted = NEW if (command, then) == ("promote", "again") else OLD
+    assert canary.image(place / "base") == wanted
+    assert weights(place) == {"demo": 100, "demo-canary": 0}
+    assert not (place / "next").exists()
+
+
 def test_what_a_canary_is_follows_the_schema_and_selects_its_own_pods(
     place: Path, packaged: Path
 ) -> None:
