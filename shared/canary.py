@@ -42,7 +42,8 @@ def start(place: Path, packaged: Path, weight: int) -> str:
 def promote(place: Path) -> str:
     """The canary serves all requests; gives its image."""
     if not (place / "next").is_dir():
-        share(place, 0)  # all it lacks, if a kill came before it
+        if (place / RELEASE).is_dir():
+            share(place, 0)  # all it lacks, if a kill came before it
         raise SystemExit(f"{place}: there is no canary to promote")
     if (place / "base").is_dir():
         shutil.rmtree(place / "before", ignore_errors=True)

@@ -62,6 +62,9 @@ def runs(document: dict[str, Any]) -> str:
 
 
 def test_a_canary_gets_its_share_more_of_it_and_all(place: Path, packaged: Path) -> None:
+    with pytest.raises(SystemExit, match="there is no canary to promote"):
+        canary.promote(place)
+    assert not (place / "release").exists(), "no route where there never was a canary"
     assert canary.start(place, packaged, 10) == NEW
     assert weights(place) == {"demo": 90, "demo-canary": 10}
     canary.start(place, packaged, 50)
