@@ -17,6 +17,8 @@ export DVC_NO_ANALYTICS := true
 export BENTOML_DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
+# Without bytecode each of many processes would compile all that it imports: seconds to half a minute.
+unexport PYTHONDONTWRITEBYTECODE
 # A workflow's variable that nobody has set is an empty one.
 ifeq ($(MLFLOW_TRACKING_URI),)
 unexport MLFLOW_TRACKING_URI
