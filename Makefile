@@ -25,7 +25,7 @@ unexport MLFLOW_TRACKING_URI
 endif
 
 .PHONY: help setup tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit changed long \
-  hardness image smoke sbom deploy-files canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
+  hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -78,7 +78,7 @@ retrain: setup  ## read the data anew and run what follows from it, with the gat
 promote rollback: setup  ## challenger becomes champion; or the former champion comes back: make promote B=cv
 	cd blueprints/$(B) && python -m shared.tracking $@
 
-image: setup  ## a container image of what was packaged: make image B=cv TARGET=cloud|edge [PLATFORM=linux/arm64]
+image: setup  ## a container image of what was packaged: make image B=cv TARGET=cloud|edge|standalone [PLATFORM=linux/arm64]
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.images build $(WHERE)); done
 
 smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
@@ -87,8 +87,11 @@ smoke: setup  ## run an image, locked up, and prove that it answers right and ke
 sbom: setup  ## what is in an image, Debian's packages and Python's, with licences -> blueprints/*/dist/*.cdx.json: make sbom B=cv TARGET=edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.sbom write $(WHERE)); done
 
-deploy-files: setup  ## what runs elsewhere, manifests or an archive -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud|edge
+deploy-files: setup  ## what runs elsewhere, manifests, an archive or compose.yaml -> blueprints/*/dist/deploy: make deploy-files B=cv TARGET=cloud|edge|standalone
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
+
+backup restore: setup  ## of what the standalone stack keeps, restore while it is down: make backup B=cv FILE=cv.tar.gz
+	cd blueprints/$(B) && python -m shared.volumes $@ $(abspath $(FILE))
 
 canary: setup  ## some requests for what was packaged, in a copy of the manifests: make canary B=cv PLACE=~/cv WEIGHT=10
 	cd blueprints/$(B) && python -m shared.canary start --place "$(PLACE)" --weight $(or $(WEIGHT),10)

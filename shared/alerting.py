@@ -143,7 +143,10 @@ def _target(address: str, labels: dict[str, str]) -> dict[str, Any]:
 
 def alertmanager(asked: argparse.Namespace) -> dict[str, Any]:
     """The actions server gets every alert, and when it ends; people get the critical ones."""
-    webhook = {"url": f"http://{asked.actions}/alerts", "send_resolved": True}
+    webhook: dict[str, Any] = {"url": f"http://{asked.actions}/alerts", "send_resolved": True}
+    if asked.actions_token_file:
+        token = {"authorization": {"credentials_file": asked.actions_token_file}}
+        webhook["http_config"] = token
     receivers: list[dict[str, Any]] = [{"name": "actions", "webhook_configs": [webhook]}]
     route: dict[str, Any] = {
         "receiver": "actions",

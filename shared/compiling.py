@@ -28,6 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--actions", default="127.0.0.1:9099", help="gets them from Alertmanager")
     group.add_argument("--interval", default="5s", help="of reading metrics, at most 2m")
     group.add_argument("--token-file", help="holds SERVICE_TOKEN where the service asks for it")
+    group.add_argument("--actions-token-file", help="holds ACTIONS_TOKEN, likewise")
     group.add_argument("--email", help="address that gets critical alerts")
     group.add_argument("--smarthost", help="mail server that takes them")
 

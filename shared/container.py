@@ -34,13 +34,19 @@ class Container(NamedTuple):
 
 
 @contextlib.contextmanager
-def running(name: str, platform: str, seconds: float, **variables: str) -> Iterator[Container]:
+def running(
+    name: str, platform: str, seconds: float, *more: str, **variables: str
+) -> Iterator[Container]:
     """The image `name` as a service, from its first healthy answer to the end of the block.
 
-    Raises SystemExit with the end of its log when it stops or stays silent for `seconds`.
+    more: options of docker run; variables: of the environment. Raises SystemExit for an image of
+    another platform, and with the end of its log when it stops or stays silent for `seconds`.
     """
+    found = engine.docker("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", name)
+    if found != platform:
+        raise SystemExit(f"{name} is for {found}, wanted {platform}; build it for that one")
     token, begin = secrets.token_hex(16), time.monotonic()
-    options = [*LOCKED, "--platform", platform, "--publish", "127.0.0.1::3000"]
+    options = [*LOCKED, "--platform", platform, "--publish", "127.0.0.1::3000", *more]
     if platform != engine.native():
         options += ["--volume", f"{CPUINFO}:/proc/cpuinfo:ro"]
     for key, value in {"SERVICE_TOKEN": token, **variables}.items():

@@ -3,8 +3,9 @@
     python -m shared.deploying write --target cloud     in a blueprint's folder -> dist/deploy/cloud
     kubectl apply -k dist/deploy/cloud/production
 
-cloud   for Kubernetes with Prometheus' operator: a base, and an overlay to copy for each place
-edge    for a host with Python and systemd, without containers: an archive with its commands
+cloud        for Kubernetes with Prometheus' operator: a base, and an overlay to copy for each place
+edge         for a host with Python and systemd, without containers: an archive with its commands
+standalone   for docker compose on one host: see shared/standalone.py
 """
 
 import json
@@ -16,13 +17,14 @@ from typing import Any
 
 import yaml
 
-from shared import alerting, archives, engine, images, objectives, params
+from shared import alerting, archives, engine, images, objectives, params, standalone
 from shared.serving import ServiceParams
 
 # Seconds between being taken off the list of who is asked and SIGTERM.
 PRE_STOP_S = 15
 SPARE_S = 10  # for an end beyond the slowest answer
 MEGA, MEBI = 1e6, 2**20
+IMAGES = {"standalone": "cloud"}  # whose service is another target's
 
 
 def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
@@ -30,13 +32,14 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
 
     Raises SystemExit where nothing is packaged, or objectives.yaml has no budget of memory.
     """
-    chain, budget = images.provenance(folder), images.budget(folder, target)
+    chain, kind = images.provenance(folder), IMAGES.get(target, target)
+    budget = images.budget(folder, kind)
     if budget.memory_mb is None:
-        raise SystemExit(f"objectives.yaml: targets.{target}.memory_mb is missing; limits need it")
+        raise SystemExit(f"objectives.yaml: targets.{kind}.memory_mb is missing; limits need it")
     settings = params.load_yaml(folder / "build/params.yaml")["service"]
     common = {key: settings[key] for key in ServiceParams.model_fields}
     config = ServiceParams.model_validate(common)
-    image = images.tag(chain, target, platform)
+    image = images.tag(chain, kind, platform)
     name, _, tag = image.partition(":")
     # Bodies of all requests in progress come on top of what the smoke test takes.
     most = budget.memory_mb + config.max_body_mb * config.max_concurrency
@@ -51,6 +54,8 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
         "pre_stop_s": PRE_STOP_S,
         "memory_request_mi": round(budget.memory_mb * MEGA / MEBI),
         "memory_limit_mi": round(most * MEGA / MEBI),
+        # There, models are exchanged: the old one and the new one are in memory together.
+        "service_limit_mi": round((most + budget.memory_mb) * MEGA / MEBI),
         # An update, and its self-test, which may take twice the budget
         "update_limit_mi": round(3 * budget.memory_mb * MEGA / MEBI),
         # Each of six replicas may be a quarter above the limit of the log, as may its feedback.
@@ -59,9 +64,15 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
 
 
 def write(folder: Path, target: str, platform: str) -> Path:
-    """Fill in all templates of the target; gives the folder, which is made anew."""
+    """Fill in all templates of the target; gives the folder.
+
+    It is made anew; of standalone, settings and secrets stay.
+    """
     named = values(folder, target, platform)
     place = folder / "dist/deploy" / target
+    if target == "standalone":
+        standalone.write(folder, place, named)
+        return place
     shutil.rmtree(place, ignore_errors=True)
     if target == "edge":
         archives.write(folder, place, named)
@@ -86,7 +97,7 @@ def alert_rules(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    asked = images.parser(__doc__, "write").parse_args()
+    asked = images.parser(__doc__, "write", targets=images.EVERY).parse_args()
     print(f"deploy-files: {write(Path(), asked.target, asked.platform)}")
 
 

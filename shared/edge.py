@@ -24,6 +24,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from shared.guards import HEALTH, Message, Receive, Send
 from shared.refusals import BadInput
 
+# Longer than load balancers keep an idle connection (a minute), or they ask on one that just ends.
+KEEP_ALIVE_S = 75
+
 
 class Mounted:
     """What `@bentoml.service` makes of a class here: the middlewares that are put before its app,
@@ -113,7 +116,11 @@ def main() -> None:
     listening = socket.create_server((asked.host, asked.port), backlog=2048)
     app, seconds = application(Path.cwd())
     config = uvicorn.Config(
-        app, access_log=False, log_level="warning", timeout_graceful_shutdown=int(seconds) + 1
+        app,
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(seconds) + 1,
     )
     uvicorn.Server(config).run(sockets=[listening])
 

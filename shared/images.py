@@ -3,8 +3,9 @@
     python -m shared.images build --target cloud                    in a blueprint's folder
     python -m shared.images build --target edge --platform linux/arm64
 
-cloud   the Bento in dist/, served by BentoML
-edge    build/ with the packages of requirements-edge.txt, served by shared/edge.py
+cloud        the Bento in dist/, served by BentoML
+edge         build/ with the packages of requirements-edge.txt, served by shared/edge.py
+standalone   the cloud image and what stands around it on one host: see shared/standalone.py
 """
 
 import argparse
@@ -18,7 +19,8 @@ from typing import Any
 
 from shared import engine, hashes, objectives, packaging, params
 
-TARGETS = ("cloud", "edge")
+TARGETS = ("cloud", "edge")  # of one image
+EVERY = (*TARGETS, "standalone")
 LICENCE = "Apache-2.0"
 
 
@@ -112,20 +114,27 @@ def check(folder: Path, target: str, measured: dict[str, float]) -> None:
         raise SystemExit(f"{what}: {'; '.join(missed)} (objectives.yaml: targets)")
 
 
-def parser(description: str | None, *commands: str) -> argparse.ArgumentParser:
+def parser(
+    description: str | None, *commands: str, targets: tuple[str, ...] = TARGETS
+) -> argparse.ArgumentParser:
     """The command line: command, --target, --platform."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("command", choices=commands)
-    options.add_argument("--target", choices=TARGETS, required=True)
+    options.add_argument("--target", choices=targets, required=True)
     options.add_argument("--platform", default=engine.native(), help="e.g. linux/arm64")
     return options
 
 
 def main() -> None:
-    asked = parser(__doc__, "build").parse_args()
-    print(build(Path(), asked.target, asked.platform))
+    asked = parser(__doc__, "build", targets=EVERY).parse_args()
+    if asked.target == "standalone":
+        from shared import standalone  # which builds on this module
+
+        print("\n".join(standalone.build(Path(), asked.platform)))
+    else:
+        print(build(Path(), asked.target, asked.platform))
 
 
 if __name__ == "__main__":

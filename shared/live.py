@@ -45,17 +45,16 @@ class Stack(NamedTuple):
 def commands(stack: Stack, every: float, actions: list[str]) -> dict[str, tuple[list[str], str]]:
     """Name -> command, and the address that answers once it is up; in the order of their start."""
     ports, live, python = stack.ports, stack.live, sys.executable
-    compiled = live / "compiled"
     addresses = {name: f"127.0.0.1:{port}" for name, port in ports._asdict().items()}
     service = [python, "-m", "bentoml", "serve", "service", "--port", str(ports.service)]
     monitor = [python, "monitor.py", "--every", str(every), "--port", str(ports.monitor)]
     monitor += ["--live", str(live), "--logs", str(live / "logs"), "--service", str(ports.service)]
     act = [python, "-m", "shared.actions", "--port", str(ports.actions), "--live", str(live)]
     act += ["--service", stack.url("service"), *actions]
-    manager = ["prometheus-alertmanager", f"--config.file={compiled / 'alertmanager.yml'}"]
+    manager = ["prometheus-alertmanager", f"--config.file={live / 'compiled/alertmanager.yml'}"]
     manager += [f"--storage.path={live / 'alertmanager'}", "--cluster.listen-address="]
     manager += [f"--web.listen-address={addresses['alertmanager']}"]
-    prometheus = ["prometheus", f"--config.file={compiled / 'prometheus.yml'}"]
+    prometheus = ["prometheus", f"--config.file={live / 'compiled/prometheus.yml'}"]
     prometheus += [f"--storage.tsdb.path={live / 'prometheus'}"]
     prometheus += [f"--web.listen-address={addresses['prometheus']}"]
     return {
@@ -69,10 +68,11 @@ def commands(stack: Stack, every: float, actions: list[str]) -> dict[str, tuple[
 
 def compile_for(stack: Stack, interval: float) -> None:
     """Rules, routes and scrape targets for these ports."""
-    ports = stack.ports
     command = [sys.executable, "-m", "shared.objectives", "compile", "--live", str(stack.live)]
     for name in ("service", "monitor", "alertmanager", "actions"):
-        command += [f"--{name}", f"127.0.0.1:{getattr(ports, name)}"]
+        command += [f"--{name}", stack.url(name).removeprefix("http://")]
+    if file := os.environ.get("SERVICE_TOKEN_FILE"):
+        command += ["--token-file", file]
     subprocess.run([*command, "--interval", f"{interval:g}s"], check=True)
 
 
@@ -89,14 +89,13 @@ def stack_of(
         releasing.deploy(Path("export"), live)
     compile_for(stack, interval)
     own = {"SERVICE_LOG_FOLDER": str(live / "logs"), "SERVICE_LOG_INPUTS": "true"}
-    own |= {"SERVICE_MAX_AGE_STEPS": "null"}  # held-out data are old
-    own |= {"MODEL_POINTER": str((live / "current").resolve())}
+    own["MODEL_POINTER"] = str(live.resolve() / "current")
     # BentoML empties the metrics of another service that shares its folder.
-    environment = os.environ | own | {"BENTOML_HOME": str((live / "bentoml").resolve())}
+    own |= {"BENTOML_HOME": str(live.resolve() / "bentoml")}
     with contextlib.ExitStack() as started:
         for name, (command, health) in commands(stack, every, actions).items():
             log = live / f"{name}.log"
-            started.enter_context(running(command, health, log, env=environment))
+            started.enter_context(running(command, health, log, env=os.environ | own))
             print(f"live: {name} on {stack.url(name)}, log in {log}", flush=True)
         yield stack
 
@@ -192,6 +191,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=5, help="of usual traffic before the shift")
     parser.add_argument("--seconds", type=float, default=3600, help="at most, of each part")
     asked = parser.parse_args()
+    os.environ["SERVICE_MAX_AGE_STEPS"] = "null"  # held-out data are old
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children end too
     sys.exit({"run": run, "simulate": simulate}[asked.command](asked))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ CODE = ["*.py", "params.yaml", "objectives.yaml", "dvc.yaml", "requirements*.txt
 
 
 def collect(folder: Path = Path()) -> dict[str, Any]:
-    """The chain of the results in `folder`: name, commit, hashes of pipeline, data and model."""
+    """The chain of the results in `folder`: name, commit, hashes of pipeline, data and model.
+
+    An image has no git: it was built with GIT_COMMIT and GIT_DIRTY.
+    """
     return {
         "name": objectives.load(folder / "objectives.yaml").name,
-        "git_commit": _git(folder, "rev-parse", "HEAD") or "none",
-        "git_dirty": bool(_git(folder, "status", "--porcelain", "--", *CODE)),
+        "git_commit": _git(folder, "rev-parse", "HEAD") or os.environ.get("GIT_COMMIT", "none"),
+        "git_dirty": bool(_git(folder, "status", "--porcelain", "--", *CODE))
+        or os.environ.get("GIT_DIRTY") == "True",
         "pipeline": pipeline_hash(folder / "dvc.lock"),
         "data": data_hash(folder / "dvc.lock"),
         "model_version": file_hash(*model_files(folder / "export"))[:12],

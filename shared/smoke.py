@@ -157,10 +157,16 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = images.parser(__doc__, "run")
+    parser = images.parser(__doc__, "run", targets=images.EVERY)
     parser.add_argument("--count", type=int, default=200, help="answers to compare")
     parser.add_argument("--seconds", type=float, default=120, help="at most, for these")
-    smoke(Path(), parser.parse_args())
+    asked = parser.parse_args()
+    if asked.target == "standalone":
+        from shared import stacksmoke  # which builds on this module
+
+        stacksmoke.run(Path(), asked)
+    else:
+        smoke(Path(), asked)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Real images of a small service on a real engine: built, run, proven; what must fail, fails."""
 
 import argparse
+import http.client
 import json
+import re
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 import shipped
 import yaml
 
-from shared import container, draining, engine, images, params, smoke
+from shared import container, draining, engine, images, params, smoke, stacksmoke
 
 pytestmark = pytest.mark.container
 TARGETS = pytest.mark.parametrize("target", images.TARGETS)
@@ -133,8 +136,7 @@ def test_an_image_that_is_not_built_is_asked_for(
 
 
 def test_a_killed_service_starts_again_and_answers(packaged: Path) -> None:
-    name = images.tag(images.provenance(packaged), "edge", engine.native())
-    with container.running(name, engine.native(), 30) as service:
+    with container.running(image(packaged, "edge"), engine.native(), 30) as service:
         engine.docker("kill", service.identity)
         engine.docker("start", service.identity)
         url = f"http://{engine.docker('port', service.identity, '3000/tcp').splitlines()[0]}"
@@ -145,7 +147,72 @@ def test_a_killed_service_starts_again_and_answers(packaged: Path) -> None:
 
 @TARGETS
 def test_s5_told_to_stop_with_50_in_progress_it_answers_50(packaged: Path, target: str) -> None:
-    name = images.tag(images.provenance(packaged), target, engine.native())
-    with container.running(name, engine.native(), 60, SERVICE_MAX_CONCURRENCY="64") as service:
+    more = {"SERVICE_MAX_CONCURRENCY": "64"}
+    with container.running(image(packaged, target), engine.native(), 60, **more) as service:
         taken = draining.drains(service, "/multiply", b'{"number": 2}', at_a_time=50)
     assert taken < draining.GRACE_S
+
+
+def image(packaged: Path, target: str) -> str:
+    return images.tag(images.provenance(packaged), target, engine.native())
+
+
+ASK = """
+import urllib.request
+headers = {"authorization": "Bearer t", "content-type": "application/json"}
+asked = urllib.request.Request("http://127.0.0.1:3000/multiply", b'{"number": 2}', headers)
+print(urllib.request.urlopen(asked).read().decode())
+"""
+
+
+@TARGETS
+def test_it_starts_and_answers_without_a_network(packaged: Path, target: str) -> None:
+    options = [*container.LOCKED, "--network", "none", "--env", "SERVICE_TOKEN=t"]
+    identity = engine.docker("run", "--detach", *options, image(packaged, target))
+    service = container.Container(identity, "http://127.0.0.1:3000", "t", 0)
+    try:
+        stacksmoke.until("healthy", lambda: container.healthy(service), 60)
+        answer = json.loads(engine.docker("exec", identity, "python3", "-c", ASK))
+        assert answer["product"] == 6.5
+    finally:
+        engine.docker("rm", "--force", "--volumes", identity)
+
+
+@TARGETS
+def test_a_full_disk_costs_records_and_no_answer(packaged: Path, target: str) -> None:
+    full = ["--tmpfs", "/logs:size=16k,uid=1034"]
+    with container.running(image(packaged, target), engine.native(), 60, *full) as service:
+        for _ in range(400):
+            found = container.request(service.url + "/multiply", service.token, b'{"number": 2}')
+            assert found[0] == 200 and found[1]["product"] == 6.5
+        asked = urllib.request.Request(service.url + "/metrics", headers=container.bearer(service))
+        with urllib.request.urlopen(asked) as response:
+            told = response.read().decode()
+        (lost,) = re.findall(r"^service_log_dropped_total (\S+)", told, re.MULTILINE)
+        assert 0 < float(lost) < 400
+        assert container.inside(service, "shutil.disk_usage('/logs').used") <= 16 * 1024
+
+
+def test_an_image_of_another_architecture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    engine.start()
+    foreign = ["--platform", "linux/s390x", "--tag", "demo-edge:foreign"]
+    engine.docker("build", "--quiet", *foreign, str(tmp_path))
+    with (
+        pytest.raises(SystemExit, match="is for linux/s390x, wanted linux/"),
+        container.running("demo-edge:foreign", engine.native(), 10),
+    ):
+        pass
+
+
+@TARGETS
+def test_an_idle_connection_outlives_a_load_balancers_patience(packaged: Path, target: str) -> None:
+    """Uvicorn's usual 5 s would end it just when a balancer asks again."""
+    with container.running(image(packaged, target), engine.native(), 60) as service:
+        connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=30)
+        connection.request("GET", "/livez")
+        connection.getresponse().read()
+        kept = connection.sock
+        time.sleep(8)
+        connection.request("GET", "/livez")
+        assert connection.getresponse().status == 200 and connection.sock is kept

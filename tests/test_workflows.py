@@ -91,9 +91,9 @@ def test_every_blueprint_and_target_is_trained_built_and_released() -> None:
         matrix = matrix_of(workflow, job)
         assert matrix["target"] == list(images.TARGETS)
         assert matrix["runner"] == ["ubuntu-24.04", "ubuntu-24.04-arm"]
-    assert (
-        "fromJSON" in WORKFLOWS["blueprints"]["jobs"]["target"]["strategy"]["matrix"]["blueprint"]
-    )
+    for job in ("target", "standalone"):
+        assert "fromJSON" in matrix_of("blueprints", job)["blueprint"]
+    assert WORKFLOWS["blueprints"]["jobs"]["standalone"]["env"]["TARGET"] == "standalone"
     for workflow, job in (("release", "train"), ("release", "image"), ("retrain", "retrain")):
         assert sorted(matrix_of(workflow, job)["blueprint"]) == BLUEPRINTS, workflow
 

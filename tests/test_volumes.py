@@ -1,0 +1,90 @@
+"""Archives of volumes: whole or refused. Real volumes are in test_standalone.py."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from shared import volumes
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("live", "logs"):
+        (tmp_path / "volumes" / name).mkdir(parents=True)
+    return tmp_path / "volumes"
+
+
+def packed(root: Path, name: str = "demo") -> bytes:
+    output = io.BytesIO()
+    volumes.pack(root, name, output)
+    return output.getvalue()
+
+
+def test_what_is_restored_is_what_was_and_nothing_else(root: Path) -> None:
+    (root / "live/models/m1").mkdir(parents=True)
+    (root / "live/models/m1/model.json").write_text("3.25")
+    (root / "live/secret").write_text("x")
+    (root / "live/secret").chmod(0o600)
+    (root / "live/current").symlink_to("models/m1")
+    os.link(root / "live/secret", root / "live/again")
+    kept = packed(root)
+    (root / "live/models/m1/model.json").write_text("9")
+    (root / "live/new").write_text("after the backup")
+    (root / "logs/requests.jsonl").write_text("{}")
+    volumes.unpack(root, "demo", io.BytesIO(kept))
+    found = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    names = ["again", "current", "models", "models/m1", "models/m1/model.json", "secret"]
+    assert found == ["live", *(f"live/{name}" for name in names), "logs"]
+    assert (root / "live/current/model.json").read_text() == "3.25"
+    assert (root / "live/secret").stat().st_mode & 0o777 == 0o600
+    assert (root / "live/again").samefile(root / "live/secret")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
+def test_an_archive_that_is_cut_off_changes_nothing(root: Path, share: float) -> None:
+    (root / "live/big").write_bytes(os.urandom(300_000))
+    kept = packed(root)
+    (root / "live/big").write_text("present")
+    with pytest.raises(SystemExit, match="restore: "):
+        volumes.unpack(root, "demo", io.BytesIO(kept[: int(len(kept) * share)]))
+    assert [path.name for path in (root / "live").iterdir()] == ["big"]
+    assert (root / "live/big").read_text() == "present"
+
+
+def test_another_stacks_archive_is_refused(root: Path) -> None:
+    kept = packed(root, "other")
+    with pytest.raises(SystemExit, match=r"it is of other, .*; wanted: of demo"):
+        volumes.unpack(root, "demo", io.BytesIO(kept))
+    (root / "more").mkdir()
+    with pytest.raises(SystemExit, match=r"wanted: of other, volumes \['live', 'logs', 'more'\]"):
+        volumes.unpack(root, "other", io.BytesIO(kept))
+
+
+@pytest.mark.parametrize("way", ["above", "link"])
+def test_an_archive_cannot_write_beside_the_volumes(root: Path, way: str) -> None:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w:gz") as archive:
+        source = io.BytesIO(packed(root))
+        with tarfile.open(fileobj=source, mode="r:gz") as good:
+            first = good.getmember(volumes.MANIFEST)
+            archive.addfile(first, good.extractfile(first))
+        if way == "above":
+            archive.addfile(tarfile.TarInfo("live/../../evil"), io.BytesIO())
+        else:
+            link = tarfile.TarInfo("live/out")
+            link.type, link.linkname = tarfile.SYMTYPE, str(root.parent)
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo("live/out/evil"), io.BytesIO())
+    with pytest.raises(SystemExit, match=r"restore: no whole backup: live/.* leads out"):
+        volumes.unpack(root, "demo", io.BytesIO(output.getvalue()))
+    assert not list(root.parent.rglob("evil"))
+
+
+def test_a_file_is_named_and_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for words in (["backup"], ["restore"], ["restore", "none.tar.gz"]):
+        monkeypatch.setattr("sys.argv", ["volumes", *words])
+        with pytest.raises(SystemExit, match=f"{words[0]}: name the file"):
+            volumes.main()
