@@ -24,7 +24,7 @@ ifeq ($(MLFLOW_TRACKING_URI),)
 unexport MLFLOW_TRACKING_URI
 endif
 
-.PHONY: help setup tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit changed long \
+.PHONY: help setup storage tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit changed long \
   hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
@@ -41,6 +41,13 @@ $(VENV)/.done: requirements.lock pyproject.toml $(wildcard blueprints/*/requirem
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --requirements requirements.lock
 	cat blueprints/*/requirements-sample.txt | $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --requirement -
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@
+
+storage: .venv-storage/.done  ## MLflow and DVC with PostgreSQL and S3, in .venv-storage: docs/storage.md
+
+.venv-storage/.done: requirements-storage.lock | $(VENV)/.done
+	test -x .venv-storage/bin/python || python3 -m venv --without-pip .venv-storage
+	$(VENV)/bin/uv pip install --quiet --python .venv-storage/bin/python --requirements requirements-storage.lock
 	@touch $@
 
 tools:  ## Prometheus, Alertmanager and wrk where they are missing: by apt-get, as root
@@ -160,9 +167,11 @@ hardness: setup tools  ## every service with its real model under attack, overlo
 lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and every blueprint, and the hashes of what images install
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --output-file requirements.lock requirements-dev.txt blueprints/*/requirements{,-serve}.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --output-file requirements-storage.lock requirements-storage.txt
 	python -m shared.hashes --constraints requirements.lock blueprints/*/requirements-{serve,edge}.txt
 
 clean:  ## remove environments, caches and results that can be made again; never data of yours
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .venv-storage .mypy_cache .ruff_cache .pytest_cache *.egg-info
 	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,checkpoint,simulated,.base,.sample}; done
 	find . -name __pycache__ -prune -exec rm -rf {} +
