@@ -20,8 +20,18 @@ LOCKED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108
 LOCKED += ["--security-opt", "no-new-privileges", "--pids-limit", "200"]
 # What an emulated ONNX Runtime would read of the processor below is nonsense to it, and it crashes.
 CPUINFO = engine.DEPLOY / "cpuinfo.arm64"
-# Of control groups, version 2 and 1: the most memory that all processes had together, in bytes.
-PEAKS = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
+# KiB of all processes but the one that asks; what several share is divided among them.
+TAKEN = """
+import os, pathlib
+total = 0
+for path in pathlib.Path("/proc").glob("[0-9]*/smaps_rollup"):
+    try:
+        lines = path.read_text().splitlines() if path.parent.name != str(os.getpid()) else []
+    except OSError:  # one that just begins or ends
+        continue
+    total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+print(total)
+"""
 
 
 class Container(NamedTuple):
@@ -59,6 +69,11 @@ def running(
         url = f"http://{address}"
         wait(identity, url, begin + seconds)
         yield Container(identity, url, token, time.monotonic() - begin)
+    except BaseException:
+        if inspect(identity, "State.OOMKilled") == "true":
+            most = int(inspect(identity, "HostConfig.Memory")) / 1e6
+            raise SystemExit(f"{name} was killed at its limit of {most:g} MB of memory") from None
+        raise
     finally:
         engine.docker("rm", "--force", "--volumes", identity, quiet=True)
 
@@ -110,10 +125,19 @@ def healthy(container: Container) -> bool:
     return engine.works("exec", container.identity, *command[1:])
 
 
-def peak_mb(container: Container) -> float:
-    """The most memory that the container took, in MB; files that it read count too."""
-    paths = [path for path in PEAKS if inside(container, f"os.path.exists({path!r})")]
-    return int(inside(container, f"pathlib.Path({paths[0]!r}).read_text()")) / 1e6
+def memory_mb(identity: str) -> float:
+    """The memory that the processes of a container take now, libraries included, in MB.
+
+    Not what the kernel keeps of files that they have read: it takes that back when memory is short,
+    and counts it for whoever read the file first.
+    """
+    return int(engine.docker("exec", identity, "python3", "-c", TAKEN)) * 1024 / 1e6
+
+
+def limited(megabytes: float | None) -> list[str]:
+    """Options of docker run: the kernel ends what takes more."""
+    most = f"{int(megabytes * 1e6)}b" if megabytes else ""
+    return ["--memory", most, "--memory-swap", most] if most else []
 
 
 def bearer(service: Container) -> dict[str, str]:

@@ -168,13 +168,7 @@ def prove(folder: Path, stack: compose.Stack, asked: argparse.Namespace) -> dict
 
 
 def memory(stack: compose.Stack) -> dict[str, float]:
-    """MB of each container at its peak, and of all of them."""
-    read = (
-        f"import os; print(next(open(p).read() for p in {container.PEAKS!r} if os.path.exists(p)))"
-    )
-    found = {}
-    for name in ("service", "mlflow", "worker", "monitor", "gateway"):
-        found[f"{name}_mb"] = (
-            int(engine.docker("exec", stack.identity(name), "python3", "-c", read)) / 1e6
-        )
+    """MB of each container with Python, and of all of them."""
+    names = ("service", "mlflow", "worker", "monitor", "gateway")
+    found = {f"{name}_mb": container.memory_mb(stack.identity(name)) for name in names}
     return {**found, "python_mb": sum(found.values())}
