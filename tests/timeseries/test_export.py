@@ -92,7 +92,24 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         computed = stopped_and_begun_again(patch)
         evaluate.main()
         export.main()
-        yield {"folder": folder, "undisturbed": undisturbed, "computed": computed}
+        exported = contents(folder)
+        export.main()
+        yield {
+            "folder": folder,
+            "undisturbed": undisturbed,
+            "computed": computed,
+            "exported": exported,
+        }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = [path for path in (folder / "export").rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_an_export_that_is_repeated_makes_the_same_files(chain: dict[str, Any]) -> None:
+    assert "export/store/registry.db" in chain["exported"]
+    assert contents(chain["folder"]) == chain["exported"]
 
 
 def read(chain: dict[str, Any], name: str) -> Any:
