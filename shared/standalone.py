@@ -19,7 +19,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from shared import compiling, compose, engine, images, packaging
+from shared import compiling, compose, engine, images, packaging, provenance
 
 PROMETHEUS, ALERTMANAGER = "prom/prometheus:v3.5.0", "prom/alertmanager:v0.28.1"
 GRAFANA = "grafana/grafana:11.6.0"
@@ -46,12 +46,15 @@ HEAD = """# Settings of compose.yaml; what is in the environment comes first.
 def build(folder: Path, platform: str) -> list[str]:
     """Build service, worker and single container for this machine; gives their tags.
 
-    Raises SystemExit where nothing is packaged, a build fails, or for another platform.
+    Raises SystemExit where nothing is packaged, a build fails, the worker's results are not those
+    that were packaged, or for another platform.
     """
     if platform != engine.native():
         raise SystemExit(f"standalone is built where it runs, for {engine.native()} here")
-    service = images.build(folder, "cloud", platform)
-    chain, watching = images.provenance(folder), watchers()
+    chain = images.provenance(folder)
+    if chain["pipeline"] != provenance.pipeline_hash(folder / "dvc.lock"):
+        raise SystemExit("packaged before the last dvc repro; run: dvc repro --force -s package")
+    service, watching = images.build(folder, "cloud", platform), watchers()
     arguments = ["--file", str(engine.DEPLOY / "Dockerfile.worker")]
     given = {"BASE_IMAGE": engine.base_image(platform), **pulled(watching)}
     given |= {name.upper(): str(chain[name]) for name in ("git_commit", "git_dirty")}

@@ -147,6 +147,11 @@ def test_another_platform_is_refused(written: Path) -> None:
         standalone.build(written.parents[2], "linux/riscv64")
 
 
+def test_results_that_were_not_packaged_are_refused(written: Path) -> None:
+    with pytest.raises(SystemExit, match="packaged before the last dvc repro"):
+        standalone.build(written.parents[2], engine.native())
+
+
 # What follows runs it.
 
 
