@@ -17,7 +17,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from shared import engine, hashes, images, licences, params
+from shared import engine, hashes, images, licences, params, provenance
 
 KINDS = {"pkg:deb/": "Debian", "pkg:pypi/": "Python"}
 
@@ -75,6 +75,25 @@ def check(listed: dict[str, Any], pins: list[str]) -> str:
     return f"packages: {', '.join(told)}"
 
 
+def ours(folder: Path) -> list[dict[str, Any]]:
+    """The packaged model, with the SHA-256 of each file that decides its answers, and its data."""
+    chain = images.provenance(folder)
+    files = [
+        {
+            "type": "file",
+            "name": path.name,
+            "hashes": [{"alg": "SHA-256", "content": provenance.file_hash(path)}],
+        }
+        for path in provenance.model_files(folder / "build/export")
+    ]
+    model = {"type": "machine-learning-model", "version": chain["model_version"]}
+    data = {"type": "data", "version": chain["data"], "description": "hash of the prepared splits"}
+    return [
+        model | {"name": chain["name"], "components": files},
+        data | {"name": f"{chain['name']}-data"},
+    ]
+
+
 def write(folder: Path, target: str, platform: str) -> Path:
     """List the image that was built last for the target and platform; gives the file."""
     name = images.tag(images.provenance(folder), target, platform)
@@ -88,6 +107,7 @@ def write(folder: Path, target: str, platform: str) -> Path:
     listed = scanned(f"docker:{name}")
     complete(listed)
     print(f"{name}: {check(listed, pins)}")
+    listed["components"] += ours(folder)
     path = folder / "dist" / file_name(target, platform)
     params.write_json(path, listed)
     return path

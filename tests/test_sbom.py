@@ -1,5 +1,6 @@
 """The list of an image, from real folders and a real image."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,10 @@ def test_an_image_lists_every_package_that_was_installed(
         wanted = set(hashes.known(place / "requirements.txt"))
     assert {pin.replace("-", "_") for pin in wanted} <= {pin.replace("-", "_") for pin in found}
     assert {one["name"] for one in sbom.packages(listed, "pkg:deb")} >= {"libc6", "bash"}
+    kinds = {one["type"]: one for one in listed["components"] if one["type"] != "library"}
+    model, data = kinds["machine-learning-model"], kinds["data"]
+    assert (model["name"], model["version"]) == ("demo", chain["model_version"])
+    files = {file["name"]: file["hashes"] for file in model["components"]}
+    content = hashlib.sha256((folder / "export/model.json").read_bytes()).hexdigest()
+    assert files["model.json"] == [{"alg": "SHA-256", "content": content}]
+    assert data["version"] == chain["data"]
