@@ -5,6 +5,7 @@ Debian's is installed and started. Where no registry can be reached, a base imag
 Debian's packages; no image built on it may be published.
 """
 
+import contextlib
 import functools
 import os
 import platform
@@ -12,8 +13,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 DEPLOY = Path(__file__).parent / "deploy"
 BASE = "python:3.11-slim"
@@ -83,7 +87,21 @@ def start() -> None:
     if not shutil.which("dockerd"):
         install(*PACKAGES)
         client.cache_clear()
+    with making():
+        if not works("info"):
+            _serve()
+
+
+@contextlib.contextmanager
+def making() -> Iterator[None]:
+    """One process at a time makes something in `folder`; the others find it made."""
     folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(folder() / "lock", is_singleton=True):  # which may be taken twice
+        yield
+
+
+def _serve() -> None:
+    """Start an engine of our own."""
     identity, log = folder() / "dockerd.pid", folder() / "dockerd.log"
     command = ["dockerd", "--data-root", str(folder() / "docker"), "--pidfile", str(identity)]
     with log.open("w") as output:
@@ -101,9 +119,10 @@ def install(*packages: str) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SystemExit(f"install {', '.join(packages)}: there is no apt-get, or this is not root")
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=True)
     command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
-    subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+    with making():
+        subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=True)
+        subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
 
 
 def base_image(wanted: str) -> str:
@@ -120,13 +139,14 @@ def base_image(wanted: str) -> str:
         return BASE
     print(f"engine: {BASE} cannot be pulled; it is made of Debian's packages", file=sys.stderr)
     emulate(wanted)
-    place = folder() / f"base-{architecture}"
-    if not (place / "rootfs.tar").exists():
-        if not all(shutil.which(name) for name in ("mmdebstrap", "arch-test")):
-            install(*BASE_PACKAGES)
-        subprocess.run([DEPLOY / "base.sh", architecture, place], check=True)
-    file = ["--file", str(DEPLOY / "Dockerfile.base")]
-    docker("build", "--quiet", "--platform", wanted, "--tag", made, *file, str(place))
+    with making():
+        place = folder() / f"base-{architecture}"
+        if not (place / "rootfs.tar").exists():
+            if not all(shutil.which(name) for name in ("mmdebstrap", "arch-test")):
+                install(*BASE_PACKAGES)
+            subprocess.run([DEPLOY / "base.sh", architecture, place], check=True)
+        file = ["--file", str(DEPLOY / "Dockerfile.base")]
+        docker("build", "--quiet", "--platform", wanted, "--tag", made, *file, str(place))
     return made
 
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +54,17 @@ def test_an_engine_that_answers_is_used(path: Path) -> None:
     command(path / "first", "dockerd", f": > {path}/started")
     engine.start()
     assert not (path / "started").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts an engine")
+def test_several_processes_start_one_engine(path: Path) -> None:
+    answers = f"case $1 in --version) echo Docker version 20;; info) test -s {path}/started;; esac"
+    command(path / "first", "docker", answers)
+    command(path / "first", "dockerd", f"echo x >> {path}/started; exec /bin/sleep 5")
+    script = "from shared import engine; engine.start()"
+    begun = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    assert [process.wait() for process in begun] == [0, 0, 0, 0]
+    assert (path / "started").read_text() == "x\n"
 
 
 def test_who_is_not_root_is_told_to_start_an_engine(
