@@ -1,6 +1,7 @@
 """A small blueprint, packaged: its model is one number, and its service multiplies by it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,17 @@ def write(folder: Path, document: dict[str, object]) -> None:
     for name, text in texts.items():
         (folder / name).write_text(text)
     params.write_json(folder / "export/model.json", 3.25)
+
+
+def pretend(folder: Path, version: str = "1234567") -> dict[str, object]:
+    """What templates and names need of stage `package`, in no time: nothing that can be served."""
+    chain = {"name": "demo", "git_commit": "c0ffee", "git_dirty": False, "pipeline": "p1"}
+    chain |= {"data": "d1", "model_version": version, "bento": f"demo:{version}-p1"}
+    params.write_json(folder / "build/provenance.json", chain)
+    shutil.copy2(folder / "params.yaml", folder / "build/params.yaml")
+    (folder / "dist").mkdir(exist_ok=True)
+    (folder / "dist/demo.bento").write_bytes(b"")
+    return chain
 
 
 def package(folder: Path, store: Path) -> dict[str, object]:

@@ -13,19 +13,14 @@ import pytest
 import shipped
 import yaml
 
-from shared import benchmark, canary, container, deploying, engine, images, params
+from shared import benchmark, canary, container, deploying, engine, images
 
-CHAIN = {"name": "demo", "git_commit": "c0ffee", "git_dirty": False, "pipeline": "p1", "data": "d1"}
 OLD, NEW = "demo-cloud:old-p1-amd64", "demo-cloud:new-p1-amd64"
 
 
 def release(folder: Path, version: str) -> Path:
     """Package a release of the small blueprint and write its manifests."""
-    chain = CHAIN | {"model_version": version, "bento": f"demo:{version}-p1"}
-    params.write_json(folder / "build/provenance.json", chain)
-    shutil.copy2(folder / "params.yaml", folder / "build/params.yaml")
-    (folder / "dist").mkdir(exist_ok=True)
-    (folder / "dist/demo.bento").write_bytes(b"")
+    shipped.pretend(folder, version)
     return deploying.write(folder, "cloud", "linux/amd64")
 
 

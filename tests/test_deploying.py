@@ -1,6 +1,5 @@
 """Manifests: valid by Kubernetes' published schemas, safe by what reviewers ask for, consistent."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ import pytest
 import shipped
 import yaml
 
-from shared import deploying, params
+from shared import deploying
 
-CHAIN = {"name": "demo", "git_commit": "c0ffee", "git_dirty": False, "pipeline": "p1", "data": "d1"}
-CHAIN |= {"model_version": "1234567", "bento": "demo:1234567-p1"}
 VERSION = "1.33"
 OWN_KINDS = ("ServiceMonitor", "PrometheusRule", "Kustomization")  # which Kubernetes does not know
 
@@ -22,10 +19,7 @@ OWN_KINDS = ("ServiceMonitor", "PrometheusRule", "Kustomization")  # which Kuber
 def written(folder: Path, document: dict[str, Any]) -> Path:
     """The files of the small blueprint."""
     shipped.write(folder, document | {"targets": {"cloud": {"memory_mb": 400}}})
-    params.write_json(folder / "build/provenance.json", CHAIN)
-    shutil.copy2(folder / "params.yaml", folder / "build/params.yaml")
-    (folder / "dist").mkdir()
-    (folder / "dist/demo.bento").write_bytes(b"")
+    shipped.pretend(folder)
     return deploying.write(folder, "cloud", "linux/amd64")
 
 
@@ -137,8 +131,6 @@ def test_without_a_budget_of_memory_there_is_no_limit_to_set(
     folder: Path, document: dict[str, Any]
 ) -> None:
     shipped.write(folder, document)
-    params.write_json(folder / "build/provenance.json", CHAIN)
-    (folder / "dist").mkdir()
-    (folder / "dist/demo.bento").write_bytes(b"")
+    shipped.pretend(folder)
     with pytest.raises(SystemExit, match=r"targets\.cloud\.memory_mb is missing"):
         deploying.write(folder, "cloud", "linux/amd64")
