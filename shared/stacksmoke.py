@@ -47,6 +47,7 @@ def up(folder: Path, project: str) -> Iterator[compose.Stack]:
         yield stack
     finally:
         stack.run(*VOLUMES)
+        (place / "smoke.json").unlink()
 
 
 def url(stack: compose.Stack, name: str) -> str:

@@ -160,8 +160,10 @@ def main() -> None:
         pack(ROOT, asked.name, sys.stdout.buffer)
     elif asked.command == "unpack":
         unpack(ROOT, asked.name, sys.stdin.buffer)
-    elif asked.file is None or (asked.command == "restore" and not asked.file.is_file()):
-        raise SystemExit(f"{asked.command}: name the file, e.g. {asked.command} cv.tar.gz")
+    elif asked.file is None:
+        raise SystemExit(f"{asked.command}: name the file, e.g. FILE=cv.tar.gz")
+    elif asked.command == "restore" and not asked.file.is_file():
+        raise SystemExit(f"restore: there is no file {asked.file}")
     else:
         {"backup": backup, "restore": restore}[asked.command](
             compose.Stack(asked.folder), asked.file

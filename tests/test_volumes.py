@@ -83,8 +83,17 @@ def test_an_archive_cannot_write_beside_the_volumes(root: Path, way: str) -> Non
     assert not list(root.parent.rglob("evil"))
 
 
-def test_a_file_is_named_and_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for words in (["backup"], ["restore"], ["restore", "none.tar.gz"]):
-        monkeypatch.setattr("sys.argv", ["volumes", *words])
-        with pytest.raises(SystemExit, match=f"{words[0]}: name the file"):
-            volumes.main()
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["backup"], "backup: name the file"),
+        (["restore"], "restore: name the file"),
+        (["restore", "none.tar.gz"], "restore: there is no file none.tar.gz"),
+    ],
+)
+def test_a_file_is_named_and_there(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["volumes", *words])
+    with pytest.raises(SystemExit, match=told):
+        volumes.main()
