@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 DEPLOY = Path(__file__).parent / "deploy"
 BASE = "python:3.11-slim"
 MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -95,6 +93,8 @@ def start() -> None:
 @contextlib.contextmanager
 def making() -> Iterator[None]:
     """One process at a time makes something in `folder`; the others find it made."""
+    from filelock import FileLock  # which devices, that import this module, do not have
+
     folder().mkdir(parents=True, exist_ok=True)
     with FileLock(folder() / "lock", is_singleton=True):  # which may be taken twice
         yield
