@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import psutil
 
 from shared import objectives, params, registry, tracking
 
+DYING_S = 5.0
 DVC = Path(sys.executable).with_name("dvc")
 CONFIG = """[core]
     no_scm = true
@@ -73,17 +75,21 @@ def project(live: Path) -> None:
 def mend(lock: Path) -> None:
     """Remove DVC's file of locks where a kill tore it, or where no holder of a lock lives.
 
-    DVC itself takes a killed process for alive as long as nobody has waited for it.
+    DVC itself takes a killed process for alive as long as nobody has waited for it. A process with
+    much memory takes a moment to die, so one that lives is looked at again for `DYING_S` seconds.
     """
     try:
         held = json.loads(lock.read_text(encoding="utf-8"))
         parts = [part for kind in ("read", "write") for part in held[kind].values()]
         holders = [one for part in parts for one in (part if isinstance(part, list) else [part])]
-        lives = any(_lives(int(one["pid"])) for one in holders)
+        pids = [int(one["pid"]) for one in holders]
     except FileNotFoundError:
         return
     except (ValueError, TypeError, KeyError, AttributeError):
-        lives = False
+        pids = []
+    deadline = time.monotonic() + DYING_S
+    while (lives := any(map(_lives, pids))) and time.monotonic() < deadline:
+        time.sleep(0.1)
     if not lives:
         lock.unlink(missing_ok=True)
 

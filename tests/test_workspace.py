@@ -266,6 +266,9 @@ def test_locks_of_the_killed_are_taken_away_and_those_of_the_living_stay(tmp_pat
     killed.wait()
     workspace.mend(locked(tmp_path, killed.pid))
     assert not mine.exists()
+    with subprocess.Popen(["sleep", "1"]) as dying:
+        workspace.mend(locked(tmp_path, dying.pid))
+    assert not mine.exists(), "it was waited for"
 
 
 @pytest.mark.parametrize("torn", ["", '{"read": {', "[]", '{"read": {}, "write": 3}'])
