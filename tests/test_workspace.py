@@ -207,6 +207,19 @@ def test_every_state_of_the_data_can_be_had_again(app: Path) -> None:
 
 
 @IN_GIT
+def test_data_of_the_live_loop_stay_when_the_cache_is_tidied_up(app: Path) -> None:
+    live = Path("live")
+    grow(live, 1)
+    retraining.version(live / "data")
+    retraining.workspace(live)
+    tidy = ["gc", "--workspace", "--projects", "live", "--force"]
+    subprocess.run([DVC, *tidy], check=True)
+    shutil.rmtree(live / "data")
+    subprocess.run([DVC, "checkout", "-q", "data"], cwd=live, check=True)
+    assert (live / "data/data.csv").read_text() == "1\n"
+
+
+@IN_GIT
 @pytest.mark.fault
 def test_an_interrupted_retraining_goes_on_where_it_was(app: Path, counted: Path) -> None:
     changes = grow(Path("live"), 3)
