@@ -3,7 +3,8 @@
     python -m shared.sbom write --target edge     in a blueprint's folder, after images build
         -> dist/edge-amd64.cdx.json
 
-syft reads it from the image itself, Debian's packages as well as Python's. That it found what was
+Of `standalone` it is the worker's; its service is the cloud target's image. syft reads it from the
+image itself, Debian's packages as well as Python's. That it found what was
 installed is checked; a list that lacks something is not written.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from shared import engine, hashes, images, licences, params, provenance
+from shared import engine, hashes, images, licences, packaging, params, provenance
 
 KINDS = {"pkg:deb/": "Debian", "pkg:pypi/": "Python"}
 
@@ -94,19 +95,26 @@ def ours(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def pinned(folder: Path, target: str) -> list[str]:
+    """`name==version` of all that was installed."""
+    if target == "standalone":
+        return packaging.pinned(folder / "requirements.txt")
+    with images.context(folder, target) as place:
+        return list(hashes.known(place / "requirements.txt"))
+
+
 def write(folder: Path, target: str, platform: str) -> Path:
     """List the image that was built last for the target and platform; gives the file."""
-    name = images.tag(images.provenance(folder), target, platform)
+    stage = "worker" if target == "standalone" else target
+    name = images.tag(images.provenance(folder), stage, platform)
     engine.start()
     if not engine.works("image", "inspect", name):
         raise SystemExit(
             f"no image {name}; run: make image B={folder.resolve().name} TARGET={target}"
         )
-    with images.context(folder, target) as place:
-        pins = list(hashes.known(place / "requirements.txt"))
     listed = scanned(f"docker:{name}")
     complete(listed)
-    print(f"{name}: {check(listed, pins)}")
+    print(f"{name}: {check(listed, pinned(folder, target))}")
     listed["components"] += ours(folder)
     path = folder / "dist" / file_name(target, platform)
     params.write_json(path, listed)
@@ -114,7 +122,7 @@ def write(folder: Path, target: str, platform: str) -> Path:
 
 
 def main() -> None:
-    asked: argparse.Namespace = images.parser(__doc__, "write").parse_args()
+    asked: argparse.Namespace = images.parser(__doc__, "write", targets=images.EVERY).parse_args()
     print(write(Path(), asked.target, asked.platform))
 
 

@@ -24,6 +24,8 @@ from shared import (
     deploying,
     engine,
     images,
+    params,
+    sbom,
     stacksmoke,
     standalone,
     volumes,
@@ -154,6 +156,12 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     standing.write(folder, OBJECTIVES, tmp_path_factory.mktemp("store"))
     standalone.build(folder, engine.native())
     return folder
+
+
+@pytest.mark.container
+def test_what_the_worker_is_made_of_is_listed(packaged: Path) -> None:
+    listed = params.read_json(sbom.write(packaged, "standalone", engine.native()))
+    assert {"mlflow", "bentoml"} <= {one["name"] for one in sbom.packages(listed, "pkg:pypi/")}
 
 
 @pytest.fixture(scope="module")
