@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 B ?= $(notdir $(wildcard blueprints/*))
+# Of commands for a single one
+ONE = $(if $(filter 1,$(words $(B))),$(B),$(error say which blueprint: make $@ B=cv))
 SHIFT ?= none
 TARGET ?= cloud
 WHERE = --target $(TARGET) $(if $(PLATFORM),--platform $(PLATFORM))
@@ -62,28 +64,28 @@ demo: setup  ## run every pipeline (B=cv: one) with its defaults and print what 
 	@echo; cd blueprints && python -m shared.objectives table $(B)
 
 repro: setup  ## dvc repro of one blueprint: make repro B=cv
-	cd blueprints/$(B) && dvc repro
+	cd blueprints/$(ONE) && dvc repro
 
 serve: setup  ## serve a blueprint's exported model on http://127.0.0.1:3000: make serve B=cv
-	cd blueprints/$(B) && bentoml serve service
+	cd blueprints/$(ONE) && bentoml serve service
 
 live: setup  ## service, monitor, Prometheus and Alertmanager on this machine, with held-out data as traffic: make live B=cv
-	cd blueprints/$(B) && python -m shared.live run
+	cd blueprints/$(ONE) && python -m shared.live run
 
 simulate-drift: setup  ## usual traffic, then a shift, until it is answered: make simulate-drift B=cv SHIFT=darker (none: no alert)
-	cd blueprints/$(B) && python -m shared.live simulate --shift $(SHIFT)
+	cd blueprints/$(ONE) && python -m shared.live simulate --shift $(SHIFT)
 
 bench: setup tools  ## requests/s of the service, FastAPI, MLflow's server and the limit, in one run: make bench B=cv
 	@set -e; for name in $(B); do printf '\n## %s\n\n' $$name; (cd blueprints/$$name && python bench.py); done
 
 ui: setup  ## MLflow's pages for a blueprint on http://127.0.0.1:5000: make ui B=cv
-	cd blueprints/$(B) && mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+	cd blueprints/$(ONE) && mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 retrain: setup  ## read the data anew and run what follows from it, with the gate: make retrain B=cv
-	cd blueprints/$(B) && dvc repro --force --single-item ingest && dvc repro && git --no-pager diff --stat -- .
+	cd blueprints/$(ONE) && dvc repro --force --single-item ingest && dvc repro && git --no-pager diff --stat -- .
 
 promote rollback: setup  ## challenger becomes champion; or the former champion comes back: make promote B=cv
-	cd blueprints/$(B) && python -m shared.tracking $@
+	cd blueprints/$(ONE) && python -m shared.tracking $@
 
 image: setup  ## a container image of what was packaged: make image B=cv TARGET=cloud|edge|standalone [PLATFORM=linux/arm64]
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.images build $(WHERE)); done
@@ -98,22 +100,22 @@ deploy-files: setup  ## what runs elsewhere, manifests, an archive or compose.ya
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.deploying write $(WHERE)); done
 
 backup restore: setup  ## of what the standalone stack keeps, restore while it is down: make backup B=cv FILE=cv.tar.gz
-	cd blueprints/$(B) && python -m shared.volumes $@ $(abspath $(FILE))
+	cd blueprints/$(ONE) && python -m shared.volumes $@ $(abspath $(FILE))
 
 canary: setup  ## some requests for what was packaged, in a copy of the manifests: make canary B=cv PLACE=~/cv WEIGHT=10
-	cd blueprints/$(B) && python -m shared.canary start --place "$(PLACE)" --weight $(or $(WEIGHT),10)
+	cd blueprints/$(ONE) && python -m shared.canary start --place "$(PLACE)" --weight $(or $(WEIGHT),10)
 
 promote-cloud: setup  ## the canary gets all requests: make promote-cloud B=cv PLACE=~/cv
-	cd blueprints/$(B) && python -m shared.canary promote --place "$(PLACE)"
+	cd blueprints/$(ONE) && python -m shared.canary promote --place "$(PLACE)"
 
 rollback-cloud: setup  ## no canary; without one, the release before: make rollback-cloud B=cv PLACE=~/cv
-	cd blueprints/$(B) && python -m shared.canary rollback --place "$(PLACE)"
+	cd blueprints/$(ONE) && python -m shared.canary rollback --place "$(PLACE)"
 
 push: setup  ## an image to a registry, after docker login and make sbom: make push B=cv TARGET=edge REGISTRY=ghcr.io/me/here
-	@cd blueprints/$(B) && python -m shared.publishing push $(WHERE) --registry "$(REGISTRY)"
+	@cd blueprints/$(ONE) && python -m shared.publishing push $(WHERE) --registry "$(REGISTRY)"
 
 release-files: setup  ## Bento, edge archive and lists of packages -> release/: make release-files B=cv TARGET=edge
-	cd blueprints/$(B) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release
+	cd blueprints/$(ONE) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release
 
 release-notes:  ## what CHANGELOG.md says of a version: make --silent release-notes TAG=v0.1.0
 	@python3 .ci/notes.py "$(TAG)"
@@ -148,9 +150,9 @@ licences: setup  ## licences of what images ship, held to a list -> docs/licence
 unit: setup tools  ## the fast tests with the coverage of shared
 	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not container and not long" --cov --cov-report=term
 
-test: check unit  ## everything: check, unit tests, pipelines at reduced size, faults
+test: check unit  ## everything: check, unit tests, pipelines at reduced size and their images, faults
 	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
-	pytest -q -m container --durations=20
+	pytest -q -m "container and not pipeline" --durations=20
 
 test-one: setup  ## the tests of one blueprint: make test-one B=cv
 	pytest -q $(TWO) -m "not long and not container" $(B:%=tests/%)
@@ -171,7 +173,7 @@ lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and eve
 	  --no-emit-find-links --output-file requirements-storage.lock requirements-storage.txt
 	python -m shared.hashes --constraints requirements.lock blueprints/*/requirements-{serve,edge}.txt
 
-clean:  ## remove environments, caches and results that can be made again; never data of yours
+clean:  ## remove environments, caches and what pipelines made, blueprints/*/data among it: keep your own data elsewhere
 	rm -rf .venv .venv-storage .mypy_cache .ruff_cache .pytest_cache *.egg-info
 	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,checkpoint,simulated,.base,.sample}; done
 	find . -name __pycache__ -prune -exec rm -rf {} +
