@@ -18,13 +18,15 @@ import signal
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
 from typing import IO
 
 from shared import compose, params
 
 ROOT, MANIFEST, DRAFT = Path("/volumes"), "backup.json", ".arriving"
-PAUSED = ("worker", "monitor", "mlflow", "prometheus", "alertmanager")
+END = "backup.end"  # the last entry: a stream that ends between two would pass for a whole one
+PAUSED = ("worker", "monitor", "mlflow", "prometheus", "alertmanager", "grafana")
 DEPLOYED = Path("dist/deploy/standalone")
 
 
@@ -42,8 +44,11 @@ def pack(root: Path, name: str, output: IO[bytes]) -> None:
         archive.addfile(entry, io.BytesIO(told))
         for volume in volumes:
             for path in [root / volume, *sorted((root / volume).rglob("*"))]:
-                with contextlib.suppress(FileNotFoundError):
-                    _add(archive, path, str(path.relative_to(root)))
+                name = path.relative_to(root)
+                if DRAFT not in name.parts[1:2]:  # of a restore that was killed
+                    with contextlib.suppress(FileNotFoundError):
+                        _add(archive, path, str(name))
+        archive.addfile(tarfile.TarInfo(END))
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
@@ -61,8 +66,10 @@ def unpack(root: Path, name: str, source: IO[bytes]) -> None:
     """
     here = sorted(path.name for path in root.iterdir())
     drafts = {volume: root / volume / DRAFT for volume in here}
+    clear(drafts)
     try:
-        with tarfile.open(fileobj=source, mode="r|gz") as archive:
+        squeezed = gzip.GzipFile(fileobj=source)
+        with squeezed, tarfile.open(fileobj=squeezed, mode="r|") as archive:
             first = archive.next()
             read = archive.extractfile(first) if first and first.name == MANIFEST else None
             told = json.loads(read.read()) if read else {}
@@ -70,12 +77,16 @@ def unpack(root: Path, name: str, source: IO[bytes]) -> None:
                 found = f"of {told.get('name')}, volumes {told.get('volumes')}"
                 raise SystemExit(f"restore: it is {found}; wanted: of {name}, volumes {here}")
             for entry in archive:
-                if entry is not first:
+                if entry.name not in (MANIFEST, END):
                     _extract(archive, entry, drafts)
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError) as error:
+            if entry.name != END or not all(draft.is_dir() for draft in drafts.values()):
+                raise tarfile.TarError("it ends early")
+            while squeezed.read(1 << 20):  # to its checksum
+                pass
+    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, zlib.error) as error:
         clear(drafts)
         raise SystemExit(f"restore: no whole backup: {error}") from None
-    except SystemExit:
+    except BaseException:
         clear(drafts)
         raise
     for volume in here:
@@ -123,15 +134,18 @@ def backup(stack: compose.Stack, file: Path) -> None:
 
     A stack that a killed backup has left paused goes on after the next.
     """
-    held = [name for name in PAUSED if name in stack.states("Running")]
-    if moving := [name for name in held if name not in stack.states("Paused")]:
-        stack.run("pause", *moving)
+    still = {*stack.states("Paused"), *stack.states("Restarting")}  # the engine pauses neither
+    moving = [name for name in PAUSED if name in stack.states("Running") and name not in still]
     try:
-        with params.atomic(file) as draft, draft.open("wb") as output:
-            stack.run("run", "--rm", "-T", "backup", stdout=output)
+        if moving:
+            stack.run("pause", *moving)
+        with params.atomic(file) as draft:
+            draft.touch(mode=0o600)  # all that others may not read in the volumes is in it
+            with draft.open("wb") as output:
+                stack.run("run", "--rm", "-T", "backup", stdout=output)
     finally:
-        if held:
-            stack.run("unpause", *held)
+        if paused := stack.states("Paused"):
+            stack.run("unpause", *paused)
     print(f"backup: {file}, {file.stat().st_size / 1e6:.1f} MB")
 
 

@@ -54,6 +54,41 @@ def test_an_archive_that_is_cut_off_changes_nothing(root: Path, share: float) ->
     assert (root / "live/big").read_text() == "present"
 
 
+@pytest.mark.parametrize("kept", [1, 2, 5, 9, -1])
+def test_an_archive_that_ends_between_two_entries_changes_nothing(root: Path, kept: int) -> None:
+    """Such a stream is a whole tar to Python, and may be a whole gzip."""
+    for number in range(8):
+        (root / f"live/{number}").mkdir()
+    whole, cut = io.BytesIO(packed(root)), io.BytesIO()
+    with (
+        tarfile.open(fileobj=whole, mode="r:gz") as archive,
+        tarfile.open(fileobj=cut, mode="w:gz") as shorter,
+    ):
+        for entry in archive.getmembers()[:kept]:
+            shorter.addfile(entry, archive.extractfile(entry) if entry.isfile() else None)
+    with pytest.raises(SystemExit, match="restore: no whole backup: it ends early"):
+        volumes.unpack(root, "demo", io.BytesIO(cut.getvalue()))
+    assert len(list((root / "live").iterdir())) == 8 and (root / "logs").is_dir()
+
+
+def test_one_wrong_bit_changes_nothing(root: Path) -> None:
+    (root / "live/big").write_bytes(bytes(100_000))
+    kept = bytearray(packed(root))
+    kept[-6] ^= 1  # of the checksum
+    with pytest.raises(SystemExit, match="restore: no whole backup: CRC check failed"):
+        volumes.unpack(root, "demo", io.BytesIO(kept))
+    assert [path.name for path in (root / "live").iterdir()] == ["big"]
+
+
+def test_what_a_killed_restore_left_is_neither_kept_nor_restored(root: Path) -> None:
+    (root / "live/good").write_text("1")
+    (root / "live" / volumes.DRAFT).mkdir()
+    (root / "live" / volumes.DRAFT / "other").write_text("2")
+    kept = packed(root)
+    volumes.unpack(root, "demo", io.BytesIO(kept))
+    assert [path.name for path in (root / "live").iterdir()] == ["good"]
+
+
 def test_another_stacks_archive_is_refused(root: Path) -> None:
     kept = packed(root, "other")
     with pytest.raises(SystemExit, match=r"it is of other, .*; wanted: of demo"):
