@@ -3,7 +3,7 @@
     python -m shared.updates fetch https://models.example/cv.bundle cv.bundle
 
 Nothing that was fetched is believed: `install` checks its signature. FETCH_TOKEN is sent as a
-bearer token.
+bearer token, to the host of the address alone: not to another that it refers to.
 """
 
 import http.client
@@ -22,6 +22,17 @@ from shared.audit import Failed, Refused
 CHUNK, TIMEOUT_S = 1 << 16, 30.0
 TRIES, RETRY_S, MOST_RETRY_S = 8, 1.0, 60.0  # in a row without a byte; doubled with each
 GONE = {401, 403, 404, 410}  # to ask again would be in vain
+
+
+class Referred(urllib.request.HTTPRedirectHandler):
+    """Follows a server that refers to another address, but not out of encryption."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise Failed(f"{req.full_url} refers to {newurl}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def fetch(url: str, bundle: Path, retry_s: float = RETRY_S) -> int:
@@ -61,15 +72,15 @@ def fetch(url: str, bundle: Path, retry_s: float = RETRY_S) -> int:
 
 def _whole(url: str, part: Path) -> bool:
     """Ask for what is missing, and keep what comes; is it then all there?"""
-    about = params.read_json(_about(part)) if _about(part).exists() else {}
+    about = _described(part)
     have = _size(part) if about.get("url") == url and about.get("tag") else 0
     if have and have == about["size"]:
         return True
     headers = {"range": f"bytes={have}-", "if-range": about["tag"]} if have else {}
-    if token := os.environ.get("FETCH_TOKEN"):
-        headers["authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(url, headers=headers)  # noqa: S310 (checked above)
-    with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:  # noqa: S310
+    if token := os.environ.get("FETCH_TOKEN"):
+        asked.add_unredirected_header("authorization", f"Bearer {token}")
+    with urllib.request.build_opener(Referred).open(asked, timeout=TIMEOUT_S) as answer:
         have = have if answer.status == 206 else 0  # another file by now, or a server without Range
         size = have + int(answer.headers.get("content-length") or 0)
         if size == have:
@@ -78,6 +89,7 @@ def _whole(url: str, part: Path) -> bool:
             _check_space(size, part)
             tag = answer.headers.get("etag") or answer.headers.get("last-modified")
             params.write_json(_about(part), {"url": url, "tag": tag, "size": size})
+            lineage.sync(_about(part))
         _keep(answer, part, have)
     return _size(part) == size
 
@@ -101,6 +113,14 @@ def _check_space(size: int, part: Path) -> None:
 def _about(part: Path) -> Path:
     """Beside the part: of which file it is, and how large that is."""
     return part.with_suffix(".json")
+
+
+def _described(part: Path) -> dict[str, Any]:
+    """What it says; nothing where a power cut left it without content."""
+    try:
+        return dict(params.read_json(_about(part)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _size(path: Path) -> int:

@@ -1,11 +1,13 @@
 """A server that drops connections, forgets Range or changes its file; a device that is killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +26,7 @@ class Server(ThreadingHTTPServer):
     """Serves `content` under every path; a connection ends after `most` bytes."""
 
     content, most, ranges, tag, pause_s = CONTENT, TENTH, True, '"one"', 0.0
+    refers_to = ""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -42,6 +45,10 @@ class Handler(BaseHTTPRequestHandler):
         own.asked.append(dict(self.headers))
         if self.path == "/none":
             return self.send_error(404)
+        if own.refers_to:
+            self.send_response(302)
+            self.send_header("location", own.refers_to)
+            return self.end_headers()
         if own.ranges and self.headers.get("if-range") == own.tag:
             begin = int(self.headers["range"].removeprefix("bytes=").removesuffix("-"))
         self.send_response(206 if begin else 200)
@@ -60,12 +67,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
     with Server() as found:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         yield found
         found.shutdown()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as found:
+        yield found
 
 
 def test_u6_dropped_every_tenth_it_ends_with_hardly_a_byte_twice(
@@ -139,8 +152,32 @@ def test_u7_without_space_for_two_of_it_no_byte_is_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_token_is_sent(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_sent_and_not_to_a_host_that_the_server_refers_to(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FETCH_TOKEN", "secret")
+    with serving() as first:
+        first.refers_to, server.most = server.url, len(CONTENT)
+        fetching.fetch(first.url, tmp_path / "b")
+    assert first.asked[0]["Authorization"] == "Bearer secret"
+    assert "Authorization" not in server.asked[0]
+    assert (tmp_path / "b").read_bytes() == CONTENT
+
+
+def test_out_of_encryption_no_reference_is_followed() -> None:
+    asked = urllib.request.Request("https://models.example/b")
+    follow = fetching.Referred().redirect_request
+    with pytest.raises(Failed, match=r"refers to http:.*, which is not encrypted"):
+        follow(asked, None, 302, "Found", {}, "http://models.example/b")
+    assert follow(asked, None, 302, "Found", {}, "https://other.example/b") is not None
+
+
+@pytest.mark.parametrize("left", ["", "[1]", '{"url": '])
+def test_a_description_that_a_power_cut_spoilt_costs_the_part_and_no_more(
+    server: Server, tmp_path: Path, left: str
+) -> None:
     server.most = len(CONTENT)
+    (tmp_path / ".b.part").write_bytes(b"x" * 1000)
+    (tmp_path / ".b.json").write_text(left)
     fetching.fetch(server.url, tmp_path / "b")
-    assert server.asked[0]["Authorization"] == "Bearer secret"
+    assert (tmp_path / "b").read_bytes() == CONTENT
