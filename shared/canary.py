@@ -29,7 +29,7 @@ def start(place: Path, packaged: Path, weight: int) -> str:
     if not (packaged / "base").is_dir():
         raise SystemExit(f"{packaged}/base is missing; run: make deploy-files TARGET=cloud")
     if not (place / "base").is_dir():
-        shutil.copytree(packaged, place)
+        begin(place, packaged)
         raise SystemExit(f"{place} is new and serves {image(place / 'base')}: nothing to compare")
     if image(packaged / "base") == image(place / "base"):
         raise SystemExit(f"{place} serves {image(place / 'base')} already; package another release")
@@ -37,6 +37,16 @@ def start(place: Path, packaged: Path, weight: int) -> str:
     shutil.copytree(packaged / "base", place / "next")
     share(place, weight)
     return image(place / "next")
+
+
+def begin(place: Path, packaged: Path) -> None:
+    """Make PLACE, whole or not at all. Raises SystemExit where it holds something else."""
+    if place.exists() and any(place.iterdir()):
+        raise SystemExit(f"{place} has files, but no base: promote, rollback, or an empty folder")
+    draft = place.with_name(f".{place.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(packaged, draft)
+    draft.replace(place)
 
 
 def promote(place: Path) -> str:
@@ -81,10 +91,15 @@ def share(place: Path, weight: int) -> None:
     component["resources"] = ["canary.yaml"]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(component), encoding="utf-8")
     for overlay in place.glob("*/kustomization.yaml"):
-        named = yaml.safe_load(overlay.read_text(encoding="utf-8"))
-        if "../base" in named.get("resources", []) and "components" not in named:
-            with overlay.open("a", encoding="utf-8") as file:
-                file.write(f"components:\n  - ../{RELEASE}\n")
+        text = overlay.read_text(encoding="utf-8")
+        named = yaml.safe_load(text)
+        if "../base" not in named.get("resources", []):
+            continue
+        if "components" not in named:
+            end = "" if text.endswith("\n") else "\n"
+            overlay.write_text(f"{text}{end}components:\n  - ../{RELEASE}\n", encoding="utf-8")
+        elif f"../{RELEASE}" not in named["components"]:
+            raise SystemExit(f"{overlay}: add `- ../{RELEASE}` to its components, then once more")
 
 
 def canary(base: Path, weight: int) -> list[Json]:

@@ -82,6 +82,33 @@ def test_a_canary_and_a_whole_release_are_taken_back(place: Path, packaged: Path
     assert canary.rollback(place) == canary.image(place / "base") == OLD
 
 
+def test_a_place_is_made_whole_or_not_at_all(packaged: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".empty.draft/base").mkdir(parents=True)
+    with pytest.raises(SystemExit, match="is new and serves"):
+        canary.start(tmp_path / "empty", packaged, 10)
+    assert (tmp_path / "empty/production").is_dir() and not (tmp_path / ".empty.draft").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(SystemExit, match="has files, but no base"):
+        canary.start(tmp_path / "other", packaged, 10)
+
+
+def test_an_overlay_with_components_of_its_own_is_told_to_name_the_canarys(
+    place: Path, packaged: Path
+) -> None:
+    overlay = place / "production/kustomization.yaml"
+    before = overlay.read_text()
+    overlay.write_text(before + "components:\n  - ../mine\n")
+    with pytest.raises(SystemExit, match=r"add `- \.\./release` to its components"):
+        canary.start(place, packaged, 10)
+    overlay.write_text(before + "components:\n  - ../mine\n  - ../release\n")
+    assert canary.start(place, packaged, 10) == NEW
+    overlay.write_text(before.rstrip("\n"))
+    canary.start(place, packaged, 20)
+    assert yaml.safe_load(overlay.read_text())["components"] == ["../release"]
+
+
 @pytest.mark.parametrize("killed_at", [1, 2])
 @pytest.mark.parametrize("command", ["promote", "rollback"])
 @pytest.mark.parametrize("then", ["again", "back"])
