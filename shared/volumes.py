@@ -44,10 +44,10 @@ def pack(root: Path, name: str, output: IO[bytes]) -> None:
         archive.addfile(entry, io.BytesIO(told))
         for volume in volumes:
             for path in [root / volume, *sorted((root / volume).rglob("*"))]:
-                name = path.relative_to(root)
-                if DRAFT not in name.parts[1:2]:  # of a restore that was killed
+                within = path.relative_to(root)
+                if DRAFT not in within.parts[1:2]:  # of a restore that was killed
                     with contextlib.suppress(FileNotFoundError):
-                        _add(archive, path, str(name))
+                        _add(archive, path, str(within))
         archive.addfile(tarfile.TarInfo(END))
 
 
