@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared import lineage, provenance, releasing, workspace
+from shared import lineage, objectives, provenance, registry, releasing, workspace
 
 LIVE = Path("live")
 
@@ -27,6 +27,8 @@ def register(work: Path) -> None:
         )
         if done.returncode > most:
             raise SystemExit(f"bootstrap: {command} failed")
+    if registry.champion(objectives.load(work / "objectives.yaml").name) is None:
+        raise SystemExit("bootstrap: the registry has no champion; see above")
 
 
 def main() -> None:

@@ -106,7 +106,8 @@ def promote_live(
     store, name = tracking.client(), loaded.name
     challenger, champion = (_alias(store, name, alias) for alias in ("challenger", "champion"))
     if challenger is None or model not in (None, challenger.tags.get("model_version")):
-        return False, f"{name} has no challenger {model or ''}: run dvc repro"
+        later = "run python -m shared.tracking record where it was made (live/work)"
+        return False, f"{name} has no challenger {model or ''}: {later}"
     for key, value in dataclasses.asdict(comparison).items():
         store.set_model_version_tag(name, challenger.version, f"live.{key}", str(value))
     measured = store.get_run(challenger.run_id).data.metrics
@@ -124,6 +125,12 @@ def unproven(comparison: Comparison) -> str | None:
         return None
     interval = f"95 % interval {comparison.low:.4g} to {comparison.high:.4g}"
     return f"its loss is not surely below the champion's: {comparison.gain:.4g} less, {interval}"
+
+
+def champion(name: str) -> str | None:
+    """The registered version that is champion; None without one, or without a registry."""
+    found = _alias(tracking.client(), name, "champion")
+    return str(found.version) if found else None
 
 
 def withdraw(name: str, model: str) -> str:

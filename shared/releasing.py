@@ -59,7 +59,7 @@ def rollback(live: Path) -> str:
     folder = live.resolve().parent
     if registry.is_there(folder):
         name = objectives.load(folder / "objectives.yaml").name
-        tracking.tolerant(lambda: registry.withdraw(name, bad))
+        tracking.tolerant(lambda: registry.withdraw(name, bad), later="rollback")
     return former
 
 

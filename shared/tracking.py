@@ -135,14 +135,17 @@ def _log_params(store: Any, run_id: str, values: dict[str, Any]) -> None:
         store.log_batch(run_id, params=entries[first : first + 100])
 
 
-def tolerant(action: Callable[[], str]) -> str | None:
-    """What `action` gives, or None and one line of warning if the tracking server fails."""
+def tolerant(action: Callable[[], str], later: str = "record") -> str | None:
+    """What `action` gives, or None and one line of warning if the tracking server fails.
+
+    later: the command of this module that makes up for it.
+    """
     try:
         return action()
     except Exception as error:  # MLflow raises its own, requests' and SQLAlchemy's errors
         reason = " ".join(str(error).split())[:200]
-        later = "later: python -m shared.tracking record"
-        print(f"tracking: {type(error).__name__}: {reason}; {later}", file=sys.stderr)
+        command = f"later: python -m shared.tracking {later}"
+        print(f"tracking: {type(error).__name__}: {reason}; {command}", file=sys.stderr)
         return None
 
 
