@@ -13,6 +13,8 @@ from typing import Any
 from shared import engine
 
 ENVIRONMENT = ".env"
+SECRETS = ("SERVICE_TOKEN", "ACTIONS_TOKEN", "GRAFANA_PASSWORD")
+OWN = (*SECRETS, "COMPOSE_PROJECT_NAME")
 
 
 @functools.cache
@@ -27,6 +29,13 @@ def tool() -> tuple[str, ...]:
     if not shutil.which("docker-compose"):
         engine.install("docker-compose")
     return (str(shutil.which("docker-compose")),)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The settings in .env beside compose.yaml."""
+    lines = (folder / ENVIRONMENT).read_text(encoding="utf-8").splitlines()
+    own = [line for line in lines if "=" in line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in own)
 
 
 class Stack:
@@ -50,17 +59,19 @@ class Stack:
     @property
     def settings(self) -> dict[str, str]:
         """Of .env, and `variables`."""
-        lines = (self.folder / ENVIRONMENT).read_text(encoding="utf-8").splitlines()
-        pairs = [line.split("=", 1) for line in lines if "=" in line and not line.startswith("#")]
-        return {**dict(pairs), **self.variables}
+        return environment(self.folder) | self.variables
 
     def run(self, *arguments: str, **options: Any) -> str:
-        """Standard output of a compose command. Raises SystemExit when it fails."""
+        """Standard output of a compose command. Raises SystemExit when it fails.
+
+        A token or a project's name that this process has of another service is not the stack's.
+        """
         options = {"stdout": subprocess.PIPE} | options
+        others = {name: value for name, value in os.environ.items() if name not in OWN}
         done: Any = subprocess.run(
             [*tool(), *self.files, *arguments],
             cwd=self.folder,
-            env=os.environ | self.variables,
+            env=others | self.variables,
             check=False,
             **options,
         )

@@ -65,7 +65,15 @@ def context(folder: Path, target: str) -> Iterator[Path]:
             shutil.copytree(folder / "build", place / "service", ignore=bare)
             pins = packaging.pinned(folder / "requirements-edge.txt")
         (place / "requirements.txt").write_text(hashes.hashed(pins), encoding="utf-8")
+        readable(place)
         yield place
+
+
+def readable(folder: Path) -> None:
+    """For all: a container's user reads what this user, with whatever umask, has written."""
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
 
 
 def build(folder: Path, target: str, platform: str) -> str:

@@ -6,6 +6,7 @@ python -m shared.smoke run --target standalone      in a blueprint's folder, aft
 import argparse
 import contextlib
 import json
+import shutil
 import signal
 import sys
 import time
@@ -35,8 +36,11 @@ VOLUMES = ("down", "--volumes", "--remove-orphans", "--timeout", "30")
 
 @contextlib.contextmanager
 def up(folder: Path, project: str) -> Iterator[compose.Stack]:
-    """A stack of its own volumes, ports and name; it and they are gone at the end."""
-    place = deploying.write(folder, "standalone", engine.native())
+    """A stack of its own files, volumes, ports and name; it and they are gone at the end."""
+    place = folder / "dist/smoke"
+    shutil.rmtree(place, ignore_errors=True)
+    named = deploying.values(folder, "standalone", engine.native())
+    standalone.write(folder, place, named)
     # Held-out data are old.
     params.write_json(place / "smoke.json", OVERRIDE)
     variables = {name: str(benchmark.free_port()) for name in PORTS}
@@ -47,7 +51,7 @@ def up(folder: Path, project: str) -> Iterator[compose.Stack]:
         yield stack
     finally:
         stack.run(*VOLUMES)
-        (place / "smoke.json").unlink()
+        shutil.rmtree(place)
 
 
 def url(stack: compose.Stack, name: str) -> str:

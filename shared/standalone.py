@@ -10,6 +10,7 @@ all of it in one container.
 
 import argparse
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from shared import compiling, compose, engine, images, packaging, provenance
+from shared import archives, compiling, compose, engine, images, packaging, provenance
 
 PROMETHEUS, ALERTMANAGER = "prom/prometheus:v3.5.0", "prom/alertmanager:v0.28.1"
 GRAFANA = "grafana/grafana:11.6.0"
@@ -32,10 +33,12 @@ TEMPLATES = "/usr/share/prometheus/alertmanager"  # of Debian's Alertmanager
 LEFT = shutil.ignore_patterns(
     *("build", "dist", "live", "simulated", "logs", "mlruns", "mlflow.db*", "checkpoint", "tmp"),
     *("__pycache__", ".venv", ".run.json", ".locks", "README.md", "config.local"),
+    # Keys, secrets and what was made for elsewhere: an image goes to other hosts.
+    *("*.pem", "*.key", ".env*", "*.bundle", "*.tar.gz", ".secret"),
 )
 WRITABLE = ("app/live/logs", "app/.dvc/cache", "app/.dvc/tmp", "mlflow")
-SECRETS = ("SERVICE_TOKEN", "ACTIONS_TOKEN", "GRAFANA_PASSWORD")
-HEAD = """# Settings of compose.yaml; what is in the environment comes first.
+HEAD = """# Settings of compose.yaml; of those named here, the environment comes first. Tokens are
+# in secrets/ too: after a change, make deploy-files and docker compose up -d --force-recreate.
 #   SERVICE_PORT=3000 MLFLOW_PORT=5000 PROMETHEUS_PORT=9090 ALERTMANAGER_PORT=9093 GRAFANA_PORT=3001
 #   SERVICE_LOG_INPUTS=true WORKER_MEMORY=4g PROMETHEUS_KEEP=90d
 # Where no registry is reachable, without Grafana: COMPOSE_PROFILES= and
@@ -89,6 +92,7 @@ def context(folder: Path) -> Iterator[Path]:
             shutil.move(place / "app/.dvc/cache", place / "writable/app/.dvc/cache")
         for name in WRITABLE:
             (place / "writable" / name).mkdir(parents=True, exist_ok=True)
+        images.readable(place)
         shutil.copy2(folder / "requirements.txt", place)
         (place / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
         yield place
@@ -125,7 +129,11 @@ def pulled(watching: dict[str, str]) -> dict[str, str]:
 def write(folder: Path, place: Path, named: dict[str, Any]) -> None:
     """compose.yaml, .env, secrets, what watches the service. Secrets that are there stay."""
     platform, chain = engine.native(), images.provenance(folder)
+    settings(place, named["name"])
+    compiled(folder, place)
     named = named | {
+        # compose starts who reads them anew when they change
+        "compiled": hashlib.sha256(repr(archives.hashes(place / "compiled")).encode()).hexdigest(),
         "service_image": images.tag(chain, "cloud", platform),
         "worker_image": images.tag(chain, "worker", platform),
         "prometheus": PROMETHEUS,
@@ -138,7 +146,11 @@ def write(folder: Path, place: Path, named: dict[str, Any]) -> None:
         goal.parent.mkdir(parents=True, exist_ok=True)
         filled = Template(path.read_text(encoding="utf-8")).substitute(named)
         goal.write_text(filled, encoding="utf-8")
-    settings(place, named["name"])
+    images.readable(place / "grafana")
+
+
+def compiled(folder: Path, place: Path) -> None:
+    """Rules, routes and the dashboard of objectives.yaml, for the containers' addresses."""
     parser = argparse.ArgumentParser()
     compiling.options(parser)
     asked = ["--live", str(place.resolve()), "--interval", "10s", "--service", "service:3000"]
@@ -147,20 +159,22 @@ def write(folder: Path, place: Path, named: dict[str, Any]) -> None:
     asked += ["--actions-token-file", "/run/secrets/actions_token"]
     if compiling.write(folder, parser.parse_args(asked)):
         raise SystemExit("deploy-files: nothing watches the service; see above")
-    for path in (place / "compiled").iterdir():  # other users read them in their containers
-        path.chmod(0o644)
+    images.readable(place / "compiled")
 
 
 def settings(place: Path, name: str) -> None:
     """.env and secrets/, for this user's eyes; made once."""
+    place.mkdir(parents=True, exist_ok=True)
     file = place / compose.ENVIRONMENT
     if not file.exists():
         values = {"COMPOSE_PROJECT_NAME": name, "COMPOSE_PROFILES": "grafana"}
-        values |= {key: secrets.token_hex(16) for key in SECRETS}
+        values |= {key: secrets.token_hex(16) for key in compose.SECRETS}
         lines = "".join(f"{key}={value}\n" for key, value in values.items())
         file.touch(mode=0o600)
         file.write_text(HEAD.format(debian=DEBIAN) + lines, encoding="utf-8")
-    known = compose.Stack(place).settings
+    known = compose.environment(place)
     (place / "secrets").mkdir(mode=0o700, exist_ok=True)
     for kind in ("service", "actions"):  # the folder is closed; a container sees the file alone
-        (place / f"secrets/{kind}").write_text(known[f"{kind.upper()}_TOKEN"], encoding="utf-8")
+        path = place / "secrets" / kind
+        path.write_text(known[f"{kind.upper()}_TOKEN"], encoding="utf-8")
+        path.chmod(0o644)

@@ -98,7 +98,7 @@ def test_secrets_stay_when_files_are_written_again_and_are_for_nobody_else(writt
     deploying.write(written.parents[2], "standalone", engine.native())
     assert (written / ".env").read_text() == before
     known = compose.Stack(written).settings
-    assert len({known[key] for key in standalone.SECRETS}) == 3
+    assert len({known[key] for key in compose.SECRETS}) == 3
     assert (written / "secrets/service").read_text() == known["SERVICE_TOKEN"]
     assert (written / ".env").stat().st_mode & 0o077 == 0
     assert (written / "secrets").stat().st_mode & 0o077 == 0
@@ -145,6 +145,65 @@ def test_another_platform_is_refused(written: Path) -> None:
 def test_results_that_were_not_packaged_are_refused(written: Path) -> None:
     with pytest.raises(SystemExit, match="packaged before the last dvc repro"):
         standalone.build(written.parents[2], engine.native())
+
+
+def test_keys_and_secrets_are_in_no_image(written: Path) -> None:
+    folder = written.parents[2]
+    (folder / "requirements.txt").write_text("pyyaml\n")
+    for name in ("key.pem", ".env", "cv.bundle", "mine.py", "backup.tar.gz"):
+        (folder / name).touch()
+    with standalone.context(folder) as place:
+        found = {path.name for path in (place / "app").iterdir()}
+    assert "mine.py" in found
+    assert not found & {"key.pem", ".env", "cv.bundle", "backup.tar.gz"}
+
+
+def test_whatever_the_umask_is_containers_can_read_and_others_no_secret(
+    folder: Path, document: dict[str, Any], tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        shipped.write(folder, document | {"targets": {"cloud": {"memory_mb": 400}}})
+        shipped.pretend(folder)
+        (folder / "requirements.txt").write_text("pyyaml\n")
+        written = deploying.write(folder, "standalone", engine.native())
+        with standalone.context(folder) as place:
+            modes = {path.stat().st_mode & 0o444 for path in (place / "app").rglob("*")}
+    finally:
+        os.umask(before)
+    assert modes == {0o444}
+    for path in (written / "compiled", written / "grafana", written / "compiled/rules.yml"):
+        assert path.stat().st_mode & 0o004, path
+    assert (written / "secrets/service").stat().st_mode & 0o044 == 0o044
+    assert (written / "secrets").stat().st_mode & 0o077 == 0
+
+
+def test_other_rules_start_who_reads_them_anew(written: Path) -> None:
+    def labels() -> set[str]:
+        found = services(written)
+        return {found[name]["labels"]["compiled"] for name in ("prometheus", "alertmanager")}
+
+    (before,) = labels()
+    folder = written.parents[2]
+    deploying.write(folder, "standalone", engine.native())
+    assert labels() == {before}
+    text = (folder / "objectives.yaml").read_text()
+    assert "at_most: 50" in text
+    (folder / "objectives.yaml").write_text(text.replace("at_most: 50", "at_most: 40"))
+    deploying.write(folder, "standalone", engine.native())
+    assert len(labels()) == 1 and labels() != {before}
+
+
+def test_a_token_of_another_service_is_not_the_stacks(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_TOKEN", "foreign")
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "foreign")
+    monkeypatch.setattr(compose, "tool", lambda: ("env",))
+    stack = compose.Stack(written, SERVICE_PORT="3333")
+    stack.files = []
+    seen = stack.run()
+    assert "foreign" not in seen and "SERVICE_PORT=3333" in seen
 
 
 # What follows runs it.
