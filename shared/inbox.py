@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from shared.acting import Acting
-from shared.incidents import Incident
+from shared.incidents import AGAIN, Incident
 from shared.refusals import BadInput
 
 ACTIONS = ("page", "ticket", "retrain", "rollback")
@@ -58,12 +58,14 @@ class Inbox:
             self._tell(webhook, known)
 
     def _firing(self, alert: Alert, known: dict[str, Incident]) -> None:
-        """Note an alert that is new, or that was skipped for a reason that holds no longer."""
+        """Note an alert that is new, or goes on after it was skipped, refused or failed upon and
+        the reason to do nothing holds no longer."""
         new = alert.incident
         old = known.get(new.name)
         other = alert.labels.get("service", self.acting.name) != self.acting.name
         refused = other or new.action not in ACTIONS
-        if old and (old.state != "skipped" or refused or self.acting.decide(old)[0] == "skip"):
+        again = old is not None and old.state in AGAIN and not refused
+        if old and not (again and self.acting.decide(old)[0] != "skip"):
             return
         known[new.name] = new
         # Who acts reads along: what is not for this server must not look as if it were.

@@ -14,8 +14,9 @@ TRIES = 2  # of a retraining that a kill or a restart interrupted
 # event -> the state it leaves an incident in; other events are steps within `running`
 STATES = {"alert": "waiting", "scheduled": "waiting", "retrain_started": "running"}
 STATES |= {"interrupted": "waiting", "skipped": "skipped"}
-DONE = ("retrain_finished", "retrain_failed", "refused", "rolled_back", "page", "ticket")
-STATES |= dict.fromkeys(DONE, "done")
+STATES |= dict.fromkeys(("retrain_finished", "rolled_back", "page", "ticket"), "done")
+STATES |= dict.fromkeys(("retrain_failed", "refused"), "in vain")
+AGAIN = ("skipped", "in vain")  # an alert that goes on is decided upon anew
 
 
 @dataclass
@@ -43,6 +44,8 @@ def known(records: Iterable[dict[str, Any]]) -> dict[str, Incident]:
         if event in ("alert", "scheduled") and name not in found:
             about = (name, record["action"], record["key_result"], record["began"])
             found[name] = Incident(*about, scheduled=event == "scheduled")
+        elif event == "alert":
+            found[name].tries = 0
         if (incident := found.get(name)) is None:
             continue
         incident.state = STATES.get(event, incident.state)
@@ -87,8 +90,10 @@ def decide(
     new = newest["event"] == "promoted" and len(history) > 1 and age < probation
     if new and not incident.scheduled:
         return "rollback", f"the model was promoted {age:.0f} s ago"
-    others = [other.started for other in found.values() if other.name != incident.name]
-    wait = max(others, default=0.0) + at_most_every - now
+    before = [
+        one.started for one in found.values() if one.name != incident.name or one.state == "in vain"
+    ]
+    wait = max(before, default=0.0) + at_most_every - now
     if wait > 0:
         return "skip", f"the last retraining began too recently; {wait:.0f} s to go"
     return "retrain", "it was asked for"

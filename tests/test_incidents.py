@@ -28,7 +28,8 @@ def alert(incident: str = "i", action: str = "retrain", began: float = 6000.0) -
         (["retrain_started", "data_appended", "promoted"], "running"),
         (["retrain_started", "interrupted"], "waiting"),
         (["retrain_started", "retrain_finished"], "done"),
-        (["retrain_started", "refused"], "done"),
+        (["retrain_started", "refused"], "in vain"),
+        (["retrain_started", "retrain_failed"], "in vain"),
         (["skipped"], "skipped"),
         (["rolled_back", "resolved"], "done"),
     ],
@@ -97,3 +98,13 @@ def test_retrainings_keep_their_distance_but_one_that_was_interrupted_goes_on() 
     assert decide(new(), [], other, now=7601.0)[0] == "retrain"
     assert decide(new("rollback"), [], other)[0] == "rollback"
     assert decide(new(started=6900.0, tries=1), [])[0] == "retrain"
+
+
+def test_what_was_refused_is_tried_again_while_the_alert_goes_on_and_keeps_its_distance() -> None:
+    records = [alert(), line("retrain_started", 6100.0), line("refused", 6200.0)]
+    found = incidents.known(records)
+    assert decide(found["i"], [], now=6300.0)[0] == "skip"
+    assert decide(found["i"], [], now=9701.0)[0] == "retrain"
+    again = incidents.known([*records, alert()])["i"]
+    assert (again.state, again.tries) == ("waiting", 0)
+    assert decide(again, [], now=9701.0)[0] == "retrain"
