@@ -108,7 +108,11 @@ def retrained(
     with monkeypatch.context() as there:
         there.chdir(work)
         assert registry.register() == "2"
-    return live, champion, argparse.Namespace(key_result="KR2", live=live, service=None)
+    return (
+        live,
+        champion,
+        argparse.Namespace(key_result="KR2", live=live, service=None, champion=champion),
+    )
 
 
 def champion_number() -> str:
@@ -153,6 +157,30 @@ def test_a_version_that_was_rolled_back_is_not_promoted_again(
     with pytest.raises(retraining.Refused, match="was rolled back before"):
         retraining.finish(asked, live / "work", BETTER)
     assert lineage.current(live) == champion and champion_number() == "1"
+
+
+def test_a_challenger_that_was_compared_with_another_model_is_refused(
+    retrained: tuple[Path, str, argparse.Namespace],
+) -> None:
+    """A person has rolled back, or released, meanwhile."""
+    live, champion, asked = retrained
+    asked.champion = "another"
+    with pytest.raises(SystemExit, match=f"refused: {champion} took the place of another"):
+        retraining.finish(asked, live / "work", BETTER)
+    assert lineage.current(live) == champion and champion_number() == "1"
+
+
+def test_a_service_that_serves_the_model_but_is_too_busy_to_say_so_each_time_keeps_it(
+    retrained: tuple[Path, str, argparse.Namespace],
+    service: tuple[str, list[Path | str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    live, _, asked = retrained
+    asked.service, serves = service
+    serves.append(live)
+    monkeypatch.setattr(releasing, "served", lambda *_: False)
+    model = retraining.finish(asked, live / "work", BETTER)
+    assert lineage.current(live) == model and events(live)[-1] == "served"
 
 
 def test_a_service_that_refuses_the_model_gets_the_old_one_back(
