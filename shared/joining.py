@@ -6,12 +6,11 @@ answered while the clock was not to be believed belongs to no model, so to no wi
 """
 
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from shared import clocks, requestlog
+from shared import requestlog, retention
 from shared.requestlog import parsed, written
 
 Row = dict[str, Any]
@@ -40,15 +39,23 @@ COUNT = (
     "INSERT INTO counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + "
     "excluded.value"
 )
+SERVING = (
+    "SELECT model FROM (SELECT model, n FROM requests WHERE model IS NOT NULL ORDER BY n DESC "
+    "LIMIT ?) GROUP BY model ORDER BY count(*) DESC, max(n) DESC LIMIT 1"
+)
+NEWEST = 100  # answers that say which model serves
 BATCH = 5000  # lines of a transaction
 
 
 class Joined:
-    """The store at `path`, made when missing; `keep_days` is how long a request waits for truth."""
+    """The store at `path`, made when missing.
 
-    def __init__(self, path: Path, keep_days: float = 90) -> None:
+    keep_days: how long a request waits for truth; keep_mb: the most that the file takes.
+    """
+
+    def __init__(self, path: Path, keep_days: float = 90, keep_mb: float = 2000) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.keep_seconds = keep_days * 86400
+        self.keep_seconds, self.keep_bytes = keep_days * 86400, keep_mb * 1e6
         self.database = sqlite3.connect(path, isolation_level=None, timeout=30)
         self.database.execute("PRAGMA journal_mode = WAL")
         self.database.execute("PRAGMA synchronous = NORMAL")
@@ -94,6 +101,11 @@ class Joined:
         """Model versions in the order in which they first answered."""
         return [model for (model,) in self.database.execute(MODELS[labelled])]
 
+    def serving(self) -> str | None:
+        """The model that serves: the commonest of the newest answers, so no canary."""
+        found = self.database.execute(SERVING, (NEWEST,)).fetchone()
+        return found[0] if found else None
+
     def newest(self, count: int) -> list[Row]:
         """The newest labelled rows of whatever model, oldest first."""
         query = "SELECT record, truth FROM labels JOIN requests USING (id) "
@@ -114,7 +126,7 @@ class Joined:
         return {"joined": 0, "duplicate": 0, "unknown": 0} | found | {"waiting": waiting}
 
     def _requests(self, records: list[Row]) -> None:
-        now = time.time()
+        now = retention.now()
         rows = [
             (
                 record["id"],
@@ -130,7 +142,7 @@ class Joined:
 
     def _feedback(self, records: list[Row]) -> None:
         """The first truth of a request counts; it may come before its request is read."""
-        now = time.time()
+        now = retention.now()
         for record in records:
             if not isinstance(record.get("id"), str) or "truth" not in record:
                 continue
@@ -153,13 +165,8 @@ class Joined:
         self._count("joined", joined)
 
     def _forget(self) -> None:
-        """Requests and truths that have waited too long for each other."""
-        if not clocks.believable(time.time()):
-            return
-        limit = (time.time() - self.keep_seconds,)
-        unknown = self.database.execute("DELETE FROM early WHERE stored < ?", limit).rowcount
+        unknown = retention.forget(self.database, self.keep_seconds, self.keep_bytes)
         self._count("unknown", unknown)
-        self.database.execute("DELETE FROM requests WHERE stored < ?", limit)
 
     def _count(self, name: str, more: int) -> None:
         self.database.execute(COUNT, (name, more))

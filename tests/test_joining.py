@@ -62,7 +62,7 @@ def test_a_truth_without_request_is_unknown_after_its_time(
     store.read(tmp_path / "logs")
     assert store.counts()["unknown"] == 0
     later = time.time() + 2 * 86400
-    monkeypatch.setattr(joining.time, "time", lambda: later)
+    monkeypatch.setattr(joining.retention.time, "time", lambda: later)
     store.read(tmp_path / "logs")
     assert store.counts() == {"joined": 0, "duplicate": 0, "unknown": 1, "waiting": 0}
 
