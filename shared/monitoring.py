@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from prometheus_client import start_http_server
 from tqdm import tqdm
 
-from shared import audit, gauges, joining, labelling, livepage, objectives, params
-from shared.drift import CERTAIN, Estimate
+from shared import audit, gauges, joining, labelling, livepage, objectives, params, verdicts
+from shared.drift import Estimate
 from shared.objectives import KeyResult
 
 TABLE = """
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS windows (stream TEXT, model TEXT, last INTEGER, time 
   key_result TEXT, metric TEXT, value REAL, error REAL, missed INTEGER,
   PRIMARY KEY (stream, model, last, key_result));
 """
-HISTORY = ("model", "value", "error", "missed")
+HISTORY = ("model", "value", "error", "missed", "time")
 
 
 class Window(NamedTuple):
@@ -54,7 +54,7 @@ class Watch:
         self.asked, self.objectives = asked, loaded
         self.logs, self.live = Path(asked.logs), Path(asked.live)
         self.live.mkdir(exist_ok=True)
-        self.joined = joining.Joined(self.live / "monitor.db", asked.keep_days)
+        self.joined = joining.Joined(self.live / "monitor.db", asked.keep_days, asked.keep_mb)
         self.joined.database.executescript(TABLE)
         self.results = [one for one in loaded.key_results if one.count]
         self.metrics = gauges.Gauges()
@@ -115,12 +115,13 @@ class Watch:
         for result in self.results:
             if (result.labelled, result.count) == (window.labelled, len(window.rows)):
                 value, error = found[result.metric]
-                missed = misses(result, value, error)
-                kept = (None, None) if math.isnan(value) else (value, min(error, 1e300))
+                missed = verdicts.misses(result, value, error)
+                known = not (math.isnan(value) or math.isnan(error))
+                kept = (value, min(error, 1e300)) if known else (None, None)
                 rows.append((result.id, result.metric, *kept, missed))
         for metric in found.keys() - {row[1] for row in rows}:
             value, error = found[metric]
-            if not math.isnan(value):
+            if not (math.isnan(value) or math.isnan(error)):
                 rows.append(("", metric, value, min(error, 1e300), False))
         place = (window.stream, window.model, window.last, time.time())
         with self.joined.database as database:
@@ -134,19 +135,16 @@ class Watch:
 
     def history(self, key: str) -> list[dict[str, Any]]:
         """The windows of a key result, or of a metric that has none, oldest first."""
-        query = "SELECT model, value, error, missed FROM windows WHERE key_result = ? "
-        found = self.joined.database.execute(query + "ORDER BY time, last", (key,))
+        query = "SELECT model, value, error, missed, time FROM windows WHERE key_result = ? "
+        found = self.joined.database.execute(query + "ORDER BY rowid", (key,))
         return [dict(zip(HISTORY, row, strict=True)) for row in found]
 
     def breached(self, result: KeyResult) -> bool | None:
-        """Do n of the newest model's last m windows miss the target? None before the first."""
-        windows = self.history(result.id)
-        if not windows:
+        """Of the model that serves; None before the first window of any."""
+        if not (windows := self.history(result.id)):
             return None
-        newest = windows[-1]["model"]
-        times, last = result.n_of_m or (1, 1)
-        recent = [window["missed"] for window in windows if window["model"] == newest][-last:]
-        return bool(sum(recent) >= times)
+        serves = self.joined.serving() or windows[-1]["model"]
+        return verdicts.breached(result, windows, serves, verdicts.placed(self.live, serves))
 
     def publish(self) -> None:
         """What was found -> /metrics, live/values.json, live/report.html."""
@@ -165,14 +163,6 @@ class Watch:
             draft.write_text(page, encoding="utf-8")
 
 
-def misses(result: KeyResult, value: float, error: float) -> bool:
-    """Is a metric beyond its target by more than chance? One that is not known misses nothing."""
-    if math.isnan(value):
-        return False
-    margin = CERTAIN * error
-    return not result.holds(value + margin if result.at_least is not None else value - margin)
-
-
 @contextlib.contextmanager
 def watch(description: str | None, arguments: list[str] | None = None) -> Iterator[Watch]:
     """The monitor as the command line asks for it."""
@@ -183,6 +173,7 @@ def watch(description: str | None, arguments: list[str] | None = None) -> Iterat
     parser.add_argument("--logs", default="logs", help="the service's log_folder")
     parser.add_argument("--live", default="live", help="folder of the monitor's own state")
     parser.add_argument("--keep-days", type=float, default=90, help="a request waits for its truth")
+    parser.add_argument("--keep-mb", type=float, default=2000, help="then the oldest requests go")
     parser.add_argument("--feedback", help="CSV request_id,truth or Label Studio JSON")
     parser.add_argument("--queue", type=int, default=50, help="requests listed to be labelled")
     parser.add_argument("--service", default="service:", help="in the service's command line")

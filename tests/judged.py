@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from shared import monitoring, objectives
+from shared import objectives, verdicts
 from shared.drift import Estimate
 from shared.objectives import KeyResult
 
 
 def breach(result: KeyResult, windows: Iterable[Estimate]) -> int | None:
     """Number of the first window at which n of the last m windows miss the target."""
-    missed = [monitoring.misses(result, *estimate) for estimate in windows]
+    missed = [verdicts.misses(result, *estimate) for estimate in windows]
     times, last = result.n_of_m or (1, 1)
     ends = range(1, len(missed) + 1)
     return next((end for end in ends if sum(missed[max(0, end - last) : end]) >= times), None)

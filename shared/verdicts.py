@@ -1,0 +1,38 @@
+"""Does a window miss a key result's target, and do enough windows of the model that serves?"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from shared import lineage
+from shared.drift import CERTAIN
+from shared.objectives import KeyResult
+
+
+def misses(result: KeyResult, value: float, error: float) -> bool:
+    """Is a metric beyond its target by more than chance?
+
+    One that is not known, or not how well, misses nothing.
+    """
+    if math.isnan(value) or math.isnan(error):
+        return False
+    margin = CERTAIN * error
+    return not result.holds(value + margin if result.at_least is not None else value - margin)
+
+
+def breached(result: KeyResult, windows: list[dict[str, Any]], serves: str, since: float) -> bool:
+    """Do n of the last m windows of the model that `serves` miss the target?
+
+    windows: model, missed, time of each, oldest first. Those of models before say nothing of it,
+    nor do its own from before `since`: else a late truth of its predecessor would roll it back.
+    """
+    own = [one for one in windows if one["model"] == serves and one["time"] >= since]
+    times, last = result.n_of_m or (1, 1)
+    return bool(sum(one["missed"] for one in own[-last:]) >= times)
+
+
+def placed(live: Path, model: str) -> float:
+    """When the model was put in place the last time, in seconds since 1970; 0 where it is not the
+    one that `releasing` deployed last."""
+    changes = lineage.history(live)
+    return float(changes[-1]["time"]) if changes and lineage.current(live) == model else 0.0
