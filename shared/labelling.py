@@ -53,10 +53,15 @@ def _of_table(path: Path) -> Iterator[tuple[str, Any]]:
             raise SystemExit(f"{path}: missing columns {', '.join(sorted(missing))}")
         for row in reader:
             if row["truth"]:
-                try:
-                    yield row["request_id"], json.loads(row["truth"])
-                except ValueError:
-                    yield row["request_id"], row["truth"]
+                yield row["request_id"], _value(row["truth"])
+
+
+def _value(text: str) -> Any:
+    """What is JSON as such; else, and NaN and infinity, which JSON has not, as text."""
+    try:
+        return json.loads(text, parse_constant=int)  # which takes none of them
+    except ValueError:
+        return text
 
 
 def _of_label_studio(path: Path) -> Iterator[tuple[str, Any]]:
@@ -67,9 +72,6 @@ def _of_label_studio(path: Path) -> Iterator[tuple[str, Any]]:
                 continue  # skipped by the person
             value = done["annotations"][-1]["result"][0]["value"]
             (given,) = value["choices"] if "choices" in value else value["text"]
-            try:
-                yield done["data"]["request_id"], json.loads(given)
-            except ValueError:
-                yield done["data"]["request_id"], given
+            yield done["data"]["request_id"], _value(given)
     except (ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"{path}: not an export of Label Studio: {error!r}") from None

@@ -24,9 +24,14 @@ def test_the_rows_of_greatest_doubt_come_first_in_both_files(tmp_path: Path) -> 
 
 def test_a_table_comes_back_with_text_numbers_and_gaps(tmp_path: Path) -> None:
     table = tmp_path / "truths.csv"
-    rows = 'request_id,truth\na,good\nb,"[1.5, 2]"\nc,12\nd,\n'
+    rows = 'request_id,truth\na,good\nb,"[1.5, 2]"\nc,12\nd,\ne,NaN\n'
     table.write_text(rows, encoding="utf-8-sig")
-    assert list(labelling.truths(table)) == [("a", "good"), ("b", [1.5, 2]), ("c", 12)]
+    assert list(labelling.truths(table)) == [
+        ("a", "good"),
+        ("b", [1.5, 2]),
+        ("c", 12),
+        ("e", "NaN"),
+    ]
     table.write_text("id,truth\na,good\n")
     with pytest.raises(SystemExit, match="missing columns request_id"):
         list(labelling.truths(table))
