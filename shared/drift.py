@@ -57,6 +57,14 @@ def input_drift(columns: Mapping[str, Iterable[float]], profile: Mapping[str, An
     return Estimate(max(found, default=math.nan))
 
 
+def distinct(rows: Iterable[Mapping[str, Any]], *names: str) -> list[Mapping[str, Any]]:
+    """The last row of each combination of these fields.
+
+    As far as chance goes, a question that came again with the same answer says nothing new.
+    """
+    return list({repr([row.get(name) for name in names]): row for row in rows}.values())
+
+
 def mix_drift(found: Mapping[str, int], usual: Mapping[str, float], rows: int) -> float:
     """The same for categories: counts of a window against the reference's shares."""
     names = sorted({*found, *usual})

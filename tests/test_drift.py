@@ -39,6 +39,12 @@ def test_numbers_that_are_not_finite_are_left_out_and_an_empty_window_is_unknown
     assert math.isnan(drift.input_drift({"x": []}, PROFILE).value)
 
 
+def test_what_came_again_with_the_same_answer_counts_once() -> None:
+    rows = [{"a": 1, "b": [1.0], "n": n} for n in range(3)] + [{"a": 1, "b": [2.0], "n": 3}]
+    assert [row["n"] for row in drift.distinct(rows, "a", "b")] == [2, 3]
+    assert [row["n"] for row in drift.distinct(rows, "a", "missing")] == [3]
+
+
 def test_a_category_that_was_never_seen_is_drift() -> None:
     usual = {"a": 0.5, "b": 0.5}
     assert drift.mix_drift({"a": 48, "b": 52}, usual, 1000) == 0

@@ -57,7 +57,8 @@ def former() -> pd.DataFrame:
 def together(
     old: pd.DataFrame, new: pd.DataFrame, bits: int, config: RetrainParams
 ) -> pd.DataFrame:
-    """Both tables with a split for each row; images that show the same thing share it.
+    """Both tables with a split for each row; images that show the same thing, the same number in
+    `shows`, share it.
 
     A new image follows what training has seen of it. Otherwise its split is drawn by its content,
     so that it stays the same from one retraining to the next; an old test image that has come
@@ -66,8 +67,8 @@ def together(
     table = pd.concat([old, new], ignore_index=True).fillna({"subgroup": "", "split": ""})
     tied = twins.groups(table.index, twins.pairs(table, bits))
     repeated = table.groupby(tied)["live"].transform("any")
-    table = table[table["live"] | (table["split"] != "test") | ~repeated]
-    for _, rows in table.groupby(tied[table.index]):
+    table = table.assign(shows=tied)[table["live"] | (table["split"] != "test") | ~repeated]
+    for _, rows in table.groupby("shows"):
         seen = [name for name in rows["split"] if name]
         table.loc[rows.index, "split"] = seen[0] if seen else drawn(rows["sha256"].min(), config)
     return table
@@ -81,10 +82,12 @@ def drawn(content: str, config: RetrainParams) -> str:
 
 
 def losses(predictor: Predictor, table: pd.DataFrame) -> np.ndarray:
-    """[n] squared error of the positive class's probability (Brier score) of each image."""
+    """[n] squared error of the positive class's probability (Brier score), the mean over the images
+    that show the same thing: sent twice, a part is no second evidence."""
     pixels = [decode(Path(path).read_bytes()) for path in table["path"]]
     sure = np.array([predictor.answer(image).probability for image in pixels])
-    return (sure - (table["label"] == predictor.meta["positive"]).to_numpy()) ** 2
+    squared = (sure - (table["label"] == predictor.meta["positive"])) ** 2
+    return squared.groupby(table["shows"]).mean().to_numpy()
 
 
 def main() -> None:

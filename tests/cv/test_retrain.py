@@ -3,6 +3,8 @@
 import base64
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,3 +69,17 @@ def test_splits_stay_when_the_data_grow(tmp_path: Path) -> None:
     assert (both["a"] == both["split"]).all()
     shares = large.loc[large["live"], "split"].value_counts(normalize=True)
     assert shares["test"] == pytest.approx(0.3, abs=0.17) and shares["validation"] > 0
+
+
+def test_a_part_that_was_sent_twice_is_one_piece_of_evidence(tmp_path: Path) -> None:
+    def answer(image: np.ndarray) -> Any:
+        return SimpleNamespace(probability=0.5 if image.mean() > 110 else 0.1)
+
+    predictor: Any = SimpleNamespace(meta={"positive": "defective"}, answer=answer)
+    rows = [logged(1), logged(1) | {"id": "again"}, logged(1, 0.7) | {"id": "darker"}, logged(2)]
+    new = retrain.kept(rows, tmp_path / "i")
+    table = retrain.together(old(tmp_path, ["train"]), new, 10, CONFIG).query("live")
+    found = retrain.losses(predictor, table)
+    assert len(found) == table["shows"].nunique() == 2
+    single = retrain.losses(predictor, table.assign(shows=range(4)))
+    assert sorted(found) == pytest.approx(sorted([single[:3].mean(), single[3]]))
