@@ -34,9 +34,13 @@ NAMES = {
 UNKNOWN = "unknown"
 HEAD = """# Licences of what images ship
 
-Python packages of all images, by `make licences`; `python -m shared.licences check` refuses what
-is not on the list in `shared/licences.py`. Debian's packages are in the list of an image, by
-`make sbom`. The code is Apache-2.0; a model has the licence of its data, stated in each README.
+Python packages of the images `cloud` and `edge`, by `make licences`; `python -m shared.licences
+check` refuses what is not on the list in `shared/licences.py`. Debian's packages are in the list
+of an image, by `make sbom`. The worker of `standalone` also has what `requirements.txt` needs,
+torch's build for CUDA with NVIDIA's own licences among it: it is not held to this list, to hashes
+or to `make vulnerabilities`. Look through its list, `make sbom TARGET=standalone`, before you
+pass that image on. The code is Apache-2.0; a model has the licence of its data, stated in each
+README.
 
 | package | version | licence | in |
 |---|---|---|---|
