@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from shared import refusals, requestids, telemetry
+from shared.intake import Intake
 from shared.refusals import BadInput as BadInput
 from shared.requestlog import shortened
 
@@ -24,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 HEALTH = frozenset({"/livez", "/readyz", "/healthz"})
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 NOT_KEPT = (b"cache-control", b"no-store")
+CLOSING = (b"connection", b"close")
 
 
 class Guard:
@@ -32,7 +34,7 @@ class Guard:
     max_body_mb: bodies above it get 413 before they are parsed, whatever Content-Length says.
     content_types: what a body may be, without parameters; anything else gets 415.
     max_concurrency: requests in progress above it get 429 with Retry-After; a request counts from
-        when its body is read.
+        when its body is read. So do bodies, of which so many of the largest are held at most.
     body_timeout_s: a body that takes longer to arrive gets 408.
     token: every route but the health checks asks for `Authorization: Bearer ...`; None: no route.
     paths: the routes that are timed by name; others are "other".
@@ -50,8 +52,9 @@ class Guard:
         paths: frozenset[str] = frozenset(),
     ) -> None:
         self.app, self.token, self.secret = app, token, secret
-        self.max_body, self.content_types = int(max_body_mb * 1e6), content_types
-        self.max_concurrency, self.body_timeout_s, self.active = max_concurrency, body_timeout_s, 0
+        self.content_types, self.max_concurrency, self.active = content_types, max_concurrency, 0
+        most = int(max_body_mb * 1e6)
+        self.intake = Intake(most, body_timeout_s, most * max_concurrency)
         self.paths, self.timers = paths, telemetry.timers(paths)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -71,6 +74,9 @@ class Guard:
         scope.setdefault("state", {}).update(request_id=request_id, begin=begin)
         headers = [(b"x-request-id", request_id.encode()), NO_SNIFFING]
         headers += [NOT_KEPT] if scope["method"] == "POST" else []
+        headers += (
+            [CLOSING] if any(key.lower() == b"upgrade" for key, _ in scope["headers"]) else []
+        )
         sent: dict[str, Any] = {"status": 0, "error": None}
         answer, path = adding(headers, send, sent), scope["path"]
         counted = path != "/metrics"  # who asks is no request of the service
@@ -99,6 +105,8 @@ class Guard:
 
     async def _admit(self, scope: Message, receive: Receive, answer: Send) -> None:
         headers = {key.lower(): value for key, value in scope["headers"]}
+        if len(headers) < len(scope["headers"]):
+            given_once(scope["headers"])
         if self.token and not authorised(headers.get(b"authorization", b""), self.token):
             raise BadInput("authorization", "send the header 'Authorization: Bearer <token>'", 401)
         body = b""
@@ -106,13 +114,21 @@ class Guard:
             announced = {b"content-length", b"transfer-encoding"} & headers.keys()
             if announced and headers.get(b"content-length") != b"0":
                 self._check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
-            body = await self._read(receive)
+            if b"upgrade" in headers:  # the server has skipped the body
+                raise BadInput("upgrade", "is not supported here: send the request without it")
+            body = await self.intake.read(receive)
+        try:
+            await self._pass_on(scope, replay(body, receive), answer)
+        finally:
+            self.intake.release(body)
+
+    async def _pass_on(self, scope: Message, receive: Receive, answer: Send) -> None:
         if self.active >= self.max_concurrency:
             reason = f"more than {self.max_concurrency} requests in progress; try again"
             raise BadInput("request", reason, 429)
         self.active += 1
         try:
-            await self.app(scope, replay(body, receive), answer)
+            await self.app(scope, receive, answer)
         finally:
             self.active -= 1
 
@@ -123,32 +139,6 @@ class Guard:
             raise BadInput("content-type", reason, 415)
         if kind == "multipart/form-data" and "boundary=" not in parameters:
             raise BadInput("content-type", "multipart/form-data needs a boundary parameter")
-
-    async def _read(self, receive: Receive) -> bytes:
-        """The whole body; one too large is drained for a second, for the client to read the 413."""
-        chunks, size, more = [], 0, True
-        deadline = time.monotonic() + self.body_timeout_s
-        while more:
-            try:
-                async with asyncio.timeout(max(deadline - time.monotonic(), 0.001)):
-                    message = await receive()
-            except TimeoutError:
-                if size > self.max_body:
-                    break
-                reason = f"did not arrive within {self.body_timeout_s:g} s"
-                raise BadInput("body", reason, 408) from None
-            if message["type"] == "http.disconnect":
-                raise BadInput("body", "the client went away", 499)
-            size += len(message.get("body", b""))
-            more = message.get("more_body", False)
-            if size <= self.max_body:
-                chunks.append(message.get("body", b""))
-            else:
-                chunks = []
-                deadline = min(deadline, time.monotonic() + 1)
-        if size > self.max_body:
-            raise BadInput("body", f"larger than {self.max_body / 1e6:g} MB", 413)
-        return b"".join(chunks)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
@@ -175,6 +165,14 @@ def adding(headers: list[tuple[bytes, bytes]], send: Send, sent: dict[str, Any])
         await send(message)
 
     return answer
+
+
+def given_once(headers: list[tuple[bytes, bytes]]) -> None:
+    """Raises BadInput for a repeated header of which two readers may believe another one each."""
+    names = [key.lower() for key, _ in headers]
+    for name in (b"authorization", b"content-type", b"content-length"):
+        if names.count(name) > 1:
+            raise BadInput(name.decode(), "is given more than once")
 
 
 def authorised(header: bytes, token: str) -> bool:

@@ -1,10 +1,12 @@
 """Ids of requests, signed by the service, so that feedback cannot invent them."""
 
-import contextlib
+import fcntl
 import hmac
 import os
 import secrets
 from pathlib import Path
+
+BYTES = 32
 
 
 def new(secret: bytes) -> str:
@@ -27,10 +29,14 @@ def signing_secret(folder: Path) -> bytes:
         return given.encode()
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / ".secret", folder / f".secret.{secrets.token_hex(4)}"
-    if not path.exists():
-        draft.touch(mode=0o600)
-        draft.write_bytes(secrets.token_bytes(32))
-        with contextlib.suppress(FileExistsError):  # another worker was first
-            os.link(draft, path)
-        draft.unlink()
+    if path.exists() and len(found := path.read_bytes()) >= BYTES:
+        return found
+    with (folder / ".secret.lock").open("a") as lock:  # of several workers one makes it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists() or path.stat().st_size < BYTES:  # a power cut may leave it empty
+            draft.touch(mode=0o600)
+            with draft.open("wb") as file:
+                file.write(secrets.token_bytes(BYTES))
+                os.fsync(file.fileno())
+            draft.replace(path)
     return path.read_bytes()

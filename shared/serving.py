@@ -140,6 +140,8 @@ def guard(app: FastAPI, config: ServiceParams, content_types: set[str]) -> dict[
         "max_body_mb": config.max_body_mb,
         "content_types": frozenset({"application/json", *content_types}),
         "max_concurrency": config.max_concurrency,
+        # BentoML's timer began with the first byte: a slow body leaves time for its answer.
+        "body_timeout_s": min(10.0, config.timeout_s / 2),
         "token": os.environ.get("SERVICE_TOKEN") or None,
         "secret": requestids.signing_secret(Path(config.log_folder)),
         "paths": frozenset(app.openapi()["paths"]),

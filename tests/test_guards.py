@@ -109,6 +109,34 @@ def test_a_request_is_in_progress_until_its_end_whatever_that_is(
     assert (late["status"], fault["status"]) == (504, 500) and "in the middle" in fault["error"]
 
 
+@pytest.mark.parametrize("name", [b"content-type", b"Authorization", b"content-length"])
+def test_a_repeated_header_that_two_readers_might_read_differently_is_refused(name: bytes) -> None:
+    headers = [*JSON, (name, b"application/json"), (name.lower(), b"text/plain")]
+    status, _, body = asyncio.run(ask(guard(answering(200)), headers=headers))
+    assert status == 400 and json.loads(body)["field"] == name.decode().lower()
+    others = [*JSON, (b"accept", b"a"), (b"accept", b"b")]
+    assert asyncio.run(ask(guard(answering(200)), headers=others))[0] == 200
+
+
+def test_a_body_that_came_with_an_upgrade_is_refused_and_its_connection_closed() -> None:
+    """The server's parser skips such a body: it would look empty, or like the next request."""
+    headers = [*JSON, (b"connection", b"Upgrade, HTTP2-Settings"), (b"upgrade", b"h2c")]
+    status, head, body = asyncio.run(ask(guard(answering(200)), headers=headers))
+    assert status == 400 and json.loads(body)["field"] == "upgrade"
+    assert head["connection"] == "close"
+
+
+def test_a_body_is_held_as_long_as_its_request() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        held.append(guarded.intake.held)
+        await answering(200)(scope, receive, send)
+
+    held: list[int] = []
+    guarded = guard(app)
+    assert asyncio.run(ask(guarded, body=b"x" * 900))[0] == 200
+    assert held == [900] and guarded.intake.held == 0
+
+
 def refused(path: str) -> list[tuple[int, dict[str, str], Any]]:
     """401, 413, 415, 429 and 500 at a path."""
 
@@ -162,3 +190,14 @@ def test_an_id_is_the_services_own_and_its_secret_is_the_same_for_all_workers(
     assert not requestids.is_ours("\ud800" * 40, secret)
     monkeypatch.setenv("SERVICE_SECRET", "s")
     assert requestids.signing_secret(tmp_path / "none") == b"s"
+
+
+def test_a_secret_that_a_power_cut_left_empty_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SERVICE_SECRET", raising=False)
+    (tmp_path / ".secret").touch()
+    secret = requestids.signing_secret(tmp_path)
+    assert len(secret) == 32 == len((tmp_path / ".secret").read_bytes())
+    assert (tmp_path / ".secret").stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".secret", ".secret.lock"]
