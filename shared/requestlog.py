@@ -76,7 +76,10 @@ class RequestLog:
 
     def _is_open(self) -> bool:
         """Is there a part, and did no other worker drop it to make room?"""
-        return self.descriptor >= 0 and os.fstat(self.descriptor).st_nlink > 0
+        try:
+            return self.descriptor >= 0 and os.fstat(self.descriptor).st_nlink > 0
+        except OSError:  # what NFS says of a file that another host has dropped
+            return False
 
     def _open(self) -> None:
         """A new part behind all others, named by time and order; old and surplus parts go."""

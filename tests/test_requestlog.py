@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -54,6 +55,23 @@ def written(folder: Path, records: int) -> tuple[Path, bytes, list[int]]:
     (part,) = folder.iterdir()
     whole = part.read_bytes()
     return part, whole, [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+
+
+def test_a_part_that_another_host_has_dropped_is_followed_by_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file removed elsewhere NFS says that its handle is stale."""
+    log = RequestLog(tmp_path, "requests", 10, 30)
+    assert log.write({"id": 1})
+
+    def stale(descriptor: int) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as there:
+        there.setattr(requestlog.os, "fstat", stale)
+        assert log.write({"id": 2})
+    assert [record["id"] for record in requestlog.read(tmp_path, "requests")] == [1, 2]
+    assert len(list(tmp_path.glob("requests-*.jsonl"))) == 2
 
 
 def test_a_log_cut_at_any_byte_gives_all_whole_records_and_is_appended_to(tmp_path: Path) -> None:
