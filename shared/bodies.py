@@ -1,11 +1,13 @@
 """A request's body as a checked model, and OpenAPI's description of bodies and refusals."""
 
+import sys
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
 from shared.guards import BadInput
 
@@ -36,6 +38,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     500: {"model": Problem, "description": "Our mistake; the log has the request's id"},
     504: {"model": Problem, "description": "The answer took too long"},
 }
+
+# The guard has bounded what is in memory; Starlette would write forms above a megabyte to /tmp too.
+MultiPartParser.spool_max_size = sys.maxsize
 
 
 async def read(request: Request, model: type[Model], file_field: str = "") -> Model:
