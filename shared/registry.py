@@ -11,6 +11,9 @@ from typing import Any
 from shared import objectives, provenance, tracking
 from shared.comparing import Comparison
 
+# How MLflow says that there is no such model, or no such alias of it
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
 
 def register(folder: Path = Path("export")) -> str | None:
     """Record the run, register the exported model in `folder` as challenger; gives its version.
@@ -58,6 +61,8 @@ def promote(loaded: objectives.Objectives) -> tuple[bool, str]:
         runs = [store.get_run(version.run_id) for version in (challenger, champion)]
         ours, theirs = (run.data.metrics for run in runs)
         refusal = compare(loaded.release, ours, theirs)
+        if (first := loaded.release[0].metric) not in theirs:
+            refusal = f"the champion's run has no {first} to be compared with"
         if challenger.tags.get("data") != champion.tags.get("data"):
             refusal = "its test set is not the champion's: evaluate both on the same data first"
         if refusal:
@@ -173,5 +178,7 @@ def _alias(store: Any, name: str, alias: str) -> Any:
 
     try:
         return store.get_model_version_by_alias(name, alias)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if error.error_code in UNKNOWN:
+            return None
+        raise  # a registry that does not answer is not one without a champion

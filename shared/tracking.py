@@ -150,6 +150,8 @@ def tolerant(action: Callable[[], str], later: str = "record") -> str | None:
 
 
 def main() -> None:
+    from mlflow.exceptions import MlflowException
+
     from shared import registry  # which builds on this module
 
     parser = argparse.ArgumentParser(
@@ -163,8 +165,11 @@ def main() -> None:
         gated = params.read_json("reports/objectives.json")["passed"]
         sys.exit(0 if (registry.register() if gated else record()) else 1)
     else:
-        promoting = command == "promote"
-        done, reason = registry.promote(loaded) if promoting else registry.rollback(loaded.name)
+        try:
+            promoting = command == "promote"
+            done, reason = registry.promote(loaded) if promoting else registry.rollback(loaded.name)
+        except MlflowException as error:
+            raise SystemExit(f"{command}: the registry does not answer: {error}"[:300]) from None
         print(f"{command}: {reason}")
         sys.exit(0 if done else 1)
 

@@ -1,6 +1,9 @@
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from shared import objectives, params, provenance, registry, tracking
 from shared.comparing import Comparison
@@ -88,3 +91,34 @@ def test_a_local_store_is_the_blueprints_from_wherever_it_is_asked_for(
     assert registry.is_there(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert registry.store_of(tmp_path) == "http://127.0.0.1:5000" and registry.is_there(tmp_path)
+
+
+def test_a_registry_that_does_not_answer_is_not_one_without_a_champion(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the challenger would be champion without a comparison, and no way back."""
+    loaded = objectives.load()
+    train_again(store, 0.95)
+    assert registry.promote(loaded)[0]
+
+    def away(*_: object) -> None:
+        raise MlflowException("busy", error_code=TEMPORARILY_UNAVAILABLE)
+
+    with monkeypatch.context() as there:
+        there.setattr(MlflowClient, "get_model_version_by_alias", away)
+        with pytest.raises(MlflowException, match="busy"):
+            registry.promote(loaded)
+        there.setattr("sys.argv", ["tracking", "promote"])
+        with pytest.raises(SystemExit, match=r"promote: the registry does not answer: .*busy"):
+            tracking.main()
+    assert registry.champion("demo") == "1" and registry.champion("unknown") is None
+
+
+def test_a_champion_without_the_first_metric_is_not_beaten_by_anything(store: Path) -> None:
+    params.write_json(store / "metrics.json", {"test": {"f1": 0.9}})
+    registry.register()
+    assert registry.promote(objectives.load())[0], "there was none before"
+    (store / "dvc.lock").write_text("stages: {train: {outs: [x]}}\n")
+    train_again(store, 0.99)
+    done, reason = registry.promote(objectives.load())
+    assert not done and "the champion's run has no test.auc" in reason

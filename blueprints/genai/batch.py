@@ -47,16 +47,17 @@ def read(line: bytes) -> Json:
 
 
 def answer(line: bytes, predictor: Predictor) -> Json:
-    """The row with `record` and `confidence`, or with the reason why there is none."""
+    """The row with `record`, `confidence` and whether the text was cut, or with the reason why
+    there is none."""
     try:
         row = read(line)
     except BadInput as error:
         return {"record": None, "error": str(error)}
     try:
-        found = predictor.answer(row["input"])
+        found, cut = predictor.answer(row["input"]), predictor.prompt(row["input"]).cut
     except BadInput as error:
         return row | {"record": None, "error": str(error)}
-    return row | {"record": found.record, "confidence": found.confidence}
+    return row | {"record": found.record, "confidence": found.confidence, "cut": cut}
 
 
 def done(journal: Path, mark: str) -> int:

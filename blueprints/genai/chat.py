@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from predictor import Piece, Predictor
 from pydantic import BaseModel
 from requested import Conversation
-from shapes import ending, head, told, usage
+from shapes import ending, head, prompt, told, usage
 from turns import Turns
 
 from shared import bodies, refusals, serving
@@ -59,7 +59,7 @@ def router(config: Any, models: Models[Predictor], turns: Turns) -> APIRouter:
         asked, loaded = await serving.read(request, Conversation), models.now
         requested.check(asked)
         predictor = loaded.predictor
-        tokens = prompt(asked, predictor, config)
+        tokens, cut = prompt(asked, predictor, config)
         most = min(asked.max_completion_tokens or asked.max_tokens or 10**9, answer_limit(config))
         schema = schema_of(asked, predictor)
         pieces = turns.pieces(
@@ -67,7 +67,7 @@ def router(config: Any, models: Models[Predictor], turns: Turns) -> APIRouter:
         )
         if asked.stream:
             first = await anext(pieces)
-            events = chunks(request, asked, loaded, len(tokens), most, first, pieces)
+            events = chunks(request, asked, loaded, (tokens, cut), most, first, pieces)
             return StreamingResponse(events, media_type="text/event-stream")
         found = [piece async for piece in pieces]
         message = {"role": "assistant", "content": "".join(piece.text for piece in found)}
@@ -76,36 +76,13 @@ def router(config: Any, models: Models[Predictor], turns: Turns) -> APIRouter:
         choice |= {"finish_reason": ending(found, most)}
         content = head(request, loaded.chain, "chat.completion")
         content |= {"choices": [choice], "usage": usage(len(tokens), len(found))}
-        return serving.answer(request, loaded, content | {"ai_generated": True})
+        return serving.answer(request, loaded, content | {"ai_generated": True, "cut": cut})
 
     return routes
 
 
 def answer_limit(config: Any) -> int:
     return int(config.max_answer_tokens)
-
-
-def prompt(asked: Conversation, predictor: Predictor, config: Any) -> list[int]:
-    """The conversation in tokens; BadInput where it is empty or too long.
-
-    A single user's message is the text that the model was trained to read.
-    """
-    messages = [
-        {"role": "system" if one.role == "developer" else one.role, "content": one.text}
-        for one in asked.messages
-    ]
-    for number, message in enumerate(messages):
-        field = f"messages.{number}.content"
-        requested.short_enough(message["content"], config.max_characters, field)
-    if messages[-1]["role"] != "user":
-        raise BadInput("messages", "the last one must be the user's")
-    if len(messages) == 1:
-        return predictor.prompt(messages[0]["content"]).tokens
-    tokens = predictor.chat(messages)
-    if len(tokens) > config.max_prompt_tokens:
-        reason = f"have {len(tokens)} tokens; the limit is {config.max_prompt_tokens}"
-        raise BadInput("messages", reason, 413)
-    return tokens
 
 
 def schema_of(asked: Conversation, predictor: Predictor) -> Json | None:
@@ -122,12 +99,12 @@ async def chunks(
     request: Request,
     asked: Conversation,
     loaded: Loaded[Predictor],
-    read: int,
+    read: tuple[list[int], bool],
     most: int,
     first: Piece,
     rest: AsyncIterator[Piece],
 ) -> AsyncIterator[str]:
-    """Server-sent events in OpenAI's shape, to the end mark."""
+    """Server-sent events in OpenAI's shape, to the end mark; read: what `prompt` gives."""
     whole, found = head(request, loaded.chain, "chat.completion.chunk"), [first]
 
     def chunk(delta: Json, pieces: list[Piece], reason: str | None = None) -> str:
@@ -144,7 +121,9 @@ async def chunks(
         problem = refusals.problem(request.url.path, error, request.state.request_id)
         yield f"data: {json.dumps(problem)}\n\n"
         return
+    whole |= {"cut": read[1]}
     yield chunk({}, [], ending(found, most))
     if asked.stream_options and asked.stream_options.include_usage:
-        yield f"data: {json.dumps(whole | {'choices': [], 'usage': usage(read, len(found))})}\n\n"
+        spent = usage(len(read[0]), len(found))
+        yield f"data: {json.dumps(whole | {'choices': [], 'usage': spent})}\n\n"
     yield "data: [DONE]\n\n"

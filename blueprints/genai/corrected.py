@@ -69,13 +69,15 @@ def usable(logged: Iterable[Json], schema: Json, tokenizer: Any, mask: bool) -> 
 
 
 def latest(old: Rows, kept: Rows, new: Rows) -> Rows:
-    """Each text once, newest last, with the record that was said last and the split it had."""
+    """Each text once, newest last, with the record that was said last and the split it had: its own
+    from an earlier retraining, else that of the same text before, unless it was only tested."""
     found: dict[str, Json] = {}
     for row in [*old, *kept, *new]:
         text = " ".join(row["input"].split())
         if before := found.pop(text, None):
             learnt = before["live"] or before["split"] != "test"
-            row = row | {"group": before["group"], "split": before["split"] if learnt else ""}
+            split = row["split"] or (before["split"] if learnt else "")
+            row = row | {"group": before["group"], "split": split}
         found[text] = row
     return list(found.values())
 

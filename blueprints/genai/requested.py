@@ -65,7 +65,7 @@ class Format(BaseModel):
 
 class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="ignore")
-    include_usage: bool = False
+    include_usage: bool | None = False
 
 
 class Conversation(BaseModel):
@@ -77,9 +77,9 @@ class Conversation(BaseModel):
     )
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     model: str | None = None
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
-    logprobs: bool = False
+    logprobs: bool | None = False
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: Format | None = Field(
@@ -109,10 +109,10 @@ def check(asked: Conversation) -> None:
             raise BadInput("response_format.json_schema.schema", reason) from None
 
 
-def short_enough(text: str, characters: int, field: str) -> str:
-    """The text itself; BadInput where it is empty or too long to be looked at."""
+def short_enough(text: str, characters: int, field: str, empty: bool = False) -> str:
+    """The text itself; BadInput where it is too long to be looked at, or empty and may not be."""
     if len(text) > characters:
         raise BadInput(field, f"has {len(text)} characters; the limit is {characters}", 413)
-    if not clean(text, []):
+    if not empty and not clean(text, []):
         raise BadInput(field, "is empty")
     return text

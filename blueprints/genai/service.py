@@ -88,8 +88,8 @@ def generation(
     most, schema = model.longest_answer, model.schema
     if CONFIG.upstream:
         server = upstream.Server(CONFIG.upstream, CONFIG.upstream_model, CONFIG.generation_s)
-        instruction = model.meta["instruction"]
-        return lambda stopped: server.generate(instruction, text, schema, most, stopped)
+        instruction, read = model.meta["instruction"], upstream.readable(model, text, prompt)
+        return lambda stopped: server.generate(instruction, read, schema, most, stopped)
     return lambda stopped: model.generate(prompt.tokens, schema, most, stopped)
 
 

@@ -1,11 +1,13 @@
-"""Parts of OpenAI's answers."""
+"""OpenAI's conversations as prompts, and parts of its answers."""
 
 import time
 from typing import Any
 
 from fastapi import Request
-from predictor import Piece
-from requested import Conversation
+from predictor import Piece, Predictor
+from requested import Conversation, Format, short_enough
+
+from shared.guards import BadInput
 
 Json = dict[str, Any]
 
@@ -34,3 +36,35 @@ def told(asked: Conversation, pieces: list[Piece]) -> Json | None:
 def ending(found: list[Piece], most: int) -> str:
     """Why the answer ended: its last token was an end, or the limit was met."""
     return "length" if len(found) >= most and found[-1].text else "stop"
+
+
+def prompt(asked: Conversation, predictor: Predictor, config: Any) -> tuple[list[int], bool]:
+    """The conversation in tokens, and whether some of it was left out; BadInput where it is empty
+    or too long.
+
+    A single user's message is the text that the model was trained to read, cut as in training if
+    the record is asked for; nobody's question is cut off.
+    """
+    messages = [
+        {"role": "system" if one.role == "developer" else one.role, "content": one.text}
+        for one in asked.messages
+    ]
+    for number, message in enumerate(messages):
+        field, last = f"messages.{number}.content", number == len(messages) - 1
+        short_enough(message["content"], config.max_characters, field, empty=not last)
+    if messages[-1]["role"] != "user":
+        raise BadInput("messages", "the last one must be the user's")
+    if len(messages) == 1:
+        found = predictor.prompt(messages[0]["content"])
+        if found.cut and asked.response_format not in (None, Format(type="json_object")):
+            most = predictor.meta["max_text_tokens"]
+            reason = (
+                f"has more than {most} tokens; a conversation may have {config.max_prompt_tokens}"
+            )
+            raise BadInput("messages.0.content", reason, 413)
+        return found.tokens, found.cut
+    tokens = predictor.chat(messages)
+    if len(tokens) > config.max_prompt_tokens:
+        reason = f"have {len(tokens)} tokens; the limit is {config.max_prompt_tokens}"
+        raise BadInput("messages", reason, 413)
+    return tokens, False

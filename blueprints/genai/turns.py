@@ -11,7 +11,7 @@ from predictor import Piece
 from shared.guards import BadInput
 
 Generate = Callable[[Callable[[], bool]], Iterator[Piece]]
-LOOK_S = 0.1  # how often a waiting request looks whether its client is still there
+LOOK_S = 0.1  # how often it is looked whether the client is still there and the time not over
 
 
 class Turns:
@@ -41,13 +41,31 @@ class Turns:
             loop.call_soon_threadsafe(self.places.release)
             loop.call_soon_threadsafe(queue.put_nowait, last)
 
-        end = loop.time() + self.seconds
         threading.Thread(target=work, daemon=True).start()
+        end, look = loop.time() + self.seconds, loop.time() + LOOK_S
         try:
-            while (piece := await self._next(request, queue, end)) is not None:
+            while True:
+                look = await self._look(request, look, end)  # however fast pieces come
+                try:
+                    piece = await asyncio.wait_for(queue.get(), LOOK_S)
+                except TimeoutError:
+                    continue
+                if isinstance(piece, Exception):
+                    raise piece
+                if piece is None:
+                    return
                 yield piece
         finally:
             stop.set()
+
+    async def _look(self, request: Request, when: float, end: float) -> float:
+        """From `when` on: is the client there, and time left? Gives when to look next."""
+        if (now := asyncio.get_running_loop().time()) < when:
+            return when
+        await still_there(request)
+        if now > end:
+            raise BadInput("text", f"took longer than {self.seconds:g} s", 504)
+        return now + LOOK_S
 
     async def _place(self, request: Request) -> None:
         """Wait for a place, in the order of coming: who looks up keeps the place in the queue."""
@@ -63,21 +81,6 @@ class Turns:
             if not place.cancel():  # it got free in this moment
                 self.places.release()
             raise
-
-    async def _next(
-        self, request: Request, queue: "asyncio.Queue[Piece | Exception | None]", end: float
-    ) -> Piece | None:
-        while True:
-            try:
-                found = await asyncio.wait_for(queue.get(), LOOK_S)
-            except TimeoutError:
-                await still_there(request)
-                if asyncio.get_running_loop().time() > end:
-                    raise BadInput("text", f"took longer than {self.seconds:g} s", 504) from None
-                continue
-            if isinstance(found, Exception):
-                raise found
-            return found
 
 
 async def still_there(request: Request) -> None:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
-from predictor import Piece
+import numpy as np
+import prompts
+import records
+from predictor import Piece, Predictor, Prompt
 
 from shared.guards import BadInput
 
@@ -28,8 +31,13 @@ class Server:
         most: int,
         stopped: Callable[[], bool],
     ) -> Iterator[Piece]:
-        """Pieces of the record as they come. Raises BadInput, 503, when the server fails."""
-        wanted = {"name": "record", "schema": schema, "strict": True}
+        """Pieces of the record as they come. Raises BadInput, 503, when the server fails.
+
+        text: as `readable` gives it. The schema is bounded as it is for the model here.
+        """
+        bounded = records.guidance(schema)
+        bounded.pop("x-guidance")  # of the decoder here
+        wanted = {"name": "record", "schema": bounded, "strict": True}
         body = {
             "model": self.model,
             "stream": True,
@@ -52,8 +60,24 @@ class Server:
                         return
                     if line.startswith("data: "):
                         yield from _piece(json.loads(line[6:]))
+        except BadInput:
+            raise
         except (httpx.HTTPError, ValueError) as error:
             raise BadInput("upstream", f"failed: {type(error).__name__}", 503) from None
+
+
+def readable(model: Predictor, text: str, prompt: Prompt) -> str:
+    """What the model here reads of a text: without special tokens, cut where it is too long.
+
+    The other server has the tokens of its own, which would end the text's turn.
+    """
+    if not prompt.cut:
+        return prompts.clean(text, model.frame.special)
+    before, after = (len(model.encode(part)) for part in (model.frame.before, model.frame.after))
+    inner = prompt.tokens[before : len(prompt.tokens) - after]
+    return prompts.clean(
+        str(model.tokenizer.decode(np.array(inner, np.int32))), model.frame.special
+    )
 
 
 def _piece(chunk: dict[str, Any]) -> Iterator[Piece]:

@@ -64,4 +64,4 @@ def test_keys_of_an_answer_win_over_those_of_the_row(tmp_path: Path, predictor: 
     batch.run(write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", predictor)
     found = json.loads((tmp_path / "out.jsonl").read_text())
     jsonschema.validate(found["record"], NESTED)
-    assert 0 <= found["confidence"] <= 1
+    assert 0 <= found["confidence"] <= 1 and found["cut"] is False

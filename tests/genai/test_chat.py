@@ -127,3 +127,30 @@ def test_refusals_are_what_the_documentation_says(address: str) -> None:
     assert told.error.message == "a"
     with pytest.raises(ValidationError):
         chat.Refusal.model_validate({"error": "a", "field": "b", "request_id": None})
+
+
+def test_what_other_clients_leave_empty_is_accepted(address: str) -> None:
+    import httpx
+
+    turns_before = [{"role": "system", "content": ""}, USER, {"role": "assistant", "content": ""}]
+    body = {"messages": [*turns_before, USER], "stream": None, "logprobs": None, "n": None}
+    body |= {"stream_options": {"include_usage": None}, "max_tokens": 4}
+    headers = {"authorization": "Bearer secret"}
+    answer = httpx.post(f"{address}/chat/completions", json=body, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    body["messages"] = [USER, {"role": "user", "content": " "}]
+    answer = httpx.post(f"{address}/chat/completions", json=body, headers=headers, timeout=60)
+    assert answer.status_code == 400 and "messages.1.content: is empty" in answer.text
+
+
+def test_a_long_message_is_cut_and_said_so_but_no_question_is_cut_off(address: str) -> None:
+    """The small model reads 40 tokens of a text."""
+    long = {"role": "user", "content": "A laptop was stolen from the office. " * 10}
+    record: Any = {"response_format": {"type": "json_object"}}
+    assert ask(client(address), **record).cut is False
+    assert ask(client(address), [long], **record).cut is True
+    *_, last = ask(client(address), [long], stream=True, **record)
+    assert last.cut is True
+    with pytest.raises(openai.APIStatusError, match="has more than 40 tokens") as refused:
+        ask(client(address), [long])
+    assert refused.value.status_code == 413

@@ -146,6 +146,14 @@ def test_the_newest_correction_of_a_text_counts() -> None:
     assert [(row["output"]["people"], row["split"]) for row in found] == [(3, "train"), (5, "test")]
 
 
+def test_a_former_test_text_keeps_the_split_of_its_first_retraining() -> None:
+    """The model that serves now has learnt it; it must not be compared on it."""
+    old = [example("one text", 1, "test")]
+    before = [came("one text", 1, split="train"), came("two text", 2, split="validation")]
+    found = corrected.latest(old, before, [came("one text", 3)])
+    assert splits(found) == {"one text": "train", "two text": "validation"}
+
+
 def test_of_a_tested_report_only_its_newest_text_is_asked() -> None:
     rows = [came(told(i, how), i) for how in "abc" for i in range(10)]
     rows += [example("a report of old", 0, "train")]

@@ -120,6 +120,21 @@ def stuck(seconds: float) -> Callable[[Callable[[], bool]], Iterator[Piece]]:
     return generate
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_however_fast_pieces_come_time_and_client_are_looked_at(leaves: bool) -> None:
+    async def check() -> None:
+        turns, client = Turns(1, 5, 60 if leaves else 0.3), Client()
+        task = asyncio.create_task(said(turns, client, counting(10_000, 0.002)))
+        await asyncio.sleep(0.05)
+        client.left = leaves
+        with pytest.raises(BadInput) as refused:
+            await asyncio.wait_for(task, 10)
+        assert refused.value.status == (499 if leaves else 504)
+        assert await said(turns, Client(), counting(2)) == "01"
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("while_waiting", [True, False])
 def test_who_leaves_frees_the_place(while_waiting: bool) -> None:
     ended = threading.Event()
