@@ -12,6 +12,7 @@ from shared import objectives, params
 # What a model is: graphs, arrays, and the thresholds and choices beside them.
 MODEL = (".json", ".onnx", ".safetensors")
 CODE = ["*.py", "params.yaml", "objectives.yaml", "dvc.yaml", "requirements*.txt"]
+CODE += ["feature_store.yaml", "schema.json"]
 
 
 def collect(folder: Path = Path()) -> dict[str, Any]:
@@ -22,8 +23,7 @@ def collect(folder: Path = Path()) -> dict[str, Any]:
     return {
         "name": objectives.load(folder / "objectives.yaml").name,
         "git_commit": _git(folder, "rev-parse", "HEAD") or os.environ.get("GIT_COMMIT", "none"),
-        "git_dirty": bool(_git(folder, "status", "--porcelain", "--", *CODE))
-        or os.environ.get("GIT_DIRTY") == "True",
+        "git_dirty": _changed(folder) or os.environ.get("GIT_DIRTY") == "True",
         "pipeline": pipeline_hash(folder / "dvc.lock"),
         "data": data_hash(folder / "dvc.lock"),
         "model_version": file_hash(*model_files(folder / "export"))[:12],
@@ -61,6 +61,12 @@ def file_hash(*paths: Path) -> str:
     for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _changed(folder: Path) -> bool:
+    """Do the blueprint's own files, or those of `shared`, differ from the commit?"""
+    shared = str(Path(__file__).resolve().parent)  # may lie two folders up
+    return any(_git(folder, "status", "--porcelain", "--", *paths) for paths in (CODE, [shared]))
 
 
 def _stages(path: Path) -> dict[str, Any]:

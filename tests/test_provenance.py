@@ -1,5 +1,7 @@
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from shared import params, provenance
@@ -23,6 +25,23 @@ def test_changed_code_is_dirty_and_no_git_is_none(folder: Path, tmp_path_factory
     bare = tmp_path_factory.mktemp("bare")
     (bare / "objectives.yaml").write_text((folder / "objectives.yaml").read_text())
     assert provenance.collect(bare)["git_commit"] == "none"
+
+
+def test_changed_code_of_shared_is_dirty_wherever_it_lies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the repository it lies two folders above a blueprint."""
+    app = folder / "blueprints/demo"
+    for name in ("shared/provenance.py", "blueprints/demo/objectives.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text((folder / "objectives.yaml").read_text())
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    for command in (["add", "-A"], [*identity, "commit", "-qm", "more"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    monkeypatch.setattr(provenance, "__file__", str(folder / "shared/provenance.py"))
+    assert provenance.collect(app)["git_dirty"] is False
+    (folder / "shared/provenance.py").write_text("changed")
+    assert provenance.collect(app)["git_dirty"] is True
 
 
 def test_a_package_brings_its_own_chain(folder: Path) -> None:
