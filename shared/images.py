@@ -21,7 +21,6 @@ from shared import engine, hashes, objectives, packaging, params
 
 TARGETS = ("cloud", "edge")  # of one image
 EVERY = (*TARGETS, "standalone")
-LICENCE = "Apache-2.0"
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -38,11 +37,12 @@ def tag(chain: dict[str, Any], target: str, platform: str) -> str:
     return f"{name}-{target}:{version}-{platform.partition('/')[2]}"
 
 
-def labels(chain: dict[str, Any]) -> dict[str, str]:
-    """Where an image comes from, for `docker inspect`."""
+def labels(folder: Path, chain: dict[str, Any]) -> dict[str, str]:
+    """Where an image comes from and what its licence is, for `docker inspect`."""
     named = {"title": "name", "version": "model_version", "revision": "git_commit"}
     standard = {f"org.opencontainers.image.{key}": chain[value] for key, value in named.items()}
-    standard["org.opencontainers.image.licenses"] = LICENCE
+    if licence := objectives.load(folder / "objectives.yaml").licence:
+        standard["org.opencontainers.image.licenses"] = licence
     own = ("bento", "data", "git_dirty", "model_version", "pipeline")
     return standard | {f"blueprint.{key}": str(chain[key]) for key in own}
 
@@ -89,7 +89,7 @@ def build(folder: Path, target: str, platform: str) -> str:
     arguments = ["--platform", platform, "--build-arg", f"BASE_IMAGE={base}"]
     if target == "edge":
         arguments += ["--build-arg", f"BUILD_IMAGE={engine.base_image(engine.native())}"]
-    for key, value in labels(chain).items():
+    for key, value in labels(folder, chain).items():
         arguments += ["--label", f"{key}={value}"]
     file = engine.DEPLOY / f"Dockerfile.{target}"
     with context(folder, target) as place:

@@ -65,6 +65,7 @@ class Objectives(Strict):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     ai_type: Literal["cv", "timeseries", "rl", "genai"]
     problem: str
+    licence: str | None = None  # of all that is packaged, code, weights, data: an SPDX expression
     requirements: list[Requirement] = Field(min_length=1)
     objectives: list[Objective] = Field(min_length=1)
     architecture: Architecture

@@ -65,7 +65,7 @@ def build(folder: Path, platform: str) -> list[str]:
         given["PIP_EXTRA_INDEX_URL"] = index
     for key, value in given.items():
         arguments += ["--build-arg", f"{key}={value}"]
-    for key, value in images.labels(chain).items():
+    for key, value in images.labels(folder, chain).items():
         arguments += ["--label", f"{key}={value}"]
     names = [images.tag(chain, stage, platform) for stage in ("worker", "single")]
     with context(folder) as place:

@@ -32,11 +32,17 @@ def test_an_image_is_named_by_target_model_and_platform() -> None:
     assert images.tag(CHAIN, "edge", "linux/arm64") == "demo-edge:m1-p1-arm64"
 
 
-def test_labels_say_where_an_image_comes_from() -> None:
-    labels = images.labels(CHAIN)
+def test_labels_say_where_an_image_comes_from_and_under_which_licence(
+    packaged: Path, document: dict[str, Any]
+) -> None:
+    labels = images.labels(packaged, CHAIN)
     assert labels["org.opencontainers.image.revision"] == "c0ffee"
     assert labels["org.opencontainers.image.version"] == "m1"
-    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert "org.opencontainers.image.licenses" not in labels, "nobody has said it"
+    given = yaml.safe_dump(document | {"licence": "MIT AND CC-BY-4.0"})
+    (packaged / "objectives.yaml").write_text(given)
+    labels = images.labels(packaged, CHAIN)
+    assert labels["org.opencontainers.image.licenses"] == "MIT AND CC-BY-4.0"
     assert labels["blueprint.pipeline"] == "p1" and labels["blueprint.git_dirty"] == "False"
 
 
