@@ -58,9 +58,8 @@ def predictions(predictor: Predictor, texts: list[str]) -> list[Any]:
 def agreement(ours: list[Any], theirs: list[Any], schema: Json) -> dict[str, float]:
     """Shares of equal records and fields of two models on the same texts."""
     equal = np.array(list(scoring.hits(ours, theirs, schema).values()))
-    parsed = float(np.mean([record is not None for record in ours]))
     found = {"record_agreement": float(equal.all(axis=0).mean())}
-    return found | {"field_agreement": float(equal.mean()), "valid_json": parsed}
+    return found | {"field_agreement": float(equal.mean())}
 
 
 def same_tokens(predictor: Predictor, table: pd.DataFrame) -> float:
@@ -116,11 +115,12 @@ def main() -> None:
     table = pd.read_parquet(PREPARED / "examples.parquet")
     test = table[table["split"] == "test"]
     rows = Path("data/answers.jsonl").read_text(encoding="utf-8").splitlines()
-    theirs = [json.loads(json.loads(row)["tuned"] or "null") for row in rows]
+    theirs = [scoring.parsed(json.loads(row)["tuned"]) for row in rows]
     schema = params.read_json(PREPARED / "meta.json")["schema"]
     ours, truths = predictions(predictor, list(test["text"])), map(json.loads, test["output"])
     found = agreement(ours, theirs, schema)
-    found |= {"exact_match": scoring.score(ours, list(truths), schema)["exact_match"]}
+    scores = scoring.score(ours, list(truths), schema)
+    found |= {name: scores[name] for name in ("valid_json", "exact_match")}
     found |= {"same_tokens": same_tokens(predictor, table)}
     found |= {"size_mb": exporting.size_mb(*EXPORT.iterdir())}
     asked = [list(prompt) for prompt in test["prompt"][: config.speed_prompts]]
