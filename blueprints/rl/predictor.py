@@ -71,9 +71,8 @@ class Predictor:
 
     def observe(self, moment: Moment, charge: float, before: float) -> Array:
         """[1, columns] as in training."""
-        local = moment.time.astimezone(self.zone)
-        hour = np.array([local.hour + local.minute / 60])
-        weekend = np.array([float(local.weekday() >= 5)])
+        hour = np.array([self.hour(moment.time)])
+        weekend = np.array([float(moment.time.astimezone(self.zone).weekday() >= 5)])
         signals = features.signals(
             np.reshape(moment.signals if moment.signals is not None else [], (1, -1)),
             np.reshape(moment.signals_ago if moment.signals_ago is not None else [], (1, -1)),
@@ -86,8 +85,15 @@ class Predictor:
 
     def safe_share(self, time: datetime) -> float:
         """The rule of fixed hours, which needs neither prices nor network."""
-        local = time.astimezone(self.zone)
-        return float(self.meta["fixed_hours"].get(f"{local.hour + local.minute / 60:g}", 0.0))
+        return float(self.meta["fixed_hours"].get(f"{self.hour(time):g}", 0.0))
+
+    def hour(self, time: datetime) -> float:
+        """Hour of the local day at which the step that holds `time` begins, as in training: who
+        asks at 14:23 asks in the step of 14:00, if steps are hours and begin with them."""
+        local, step = time.astimezone(self.zone), 24 / self.meta["day"]
+        phase = min((float(hour) for hour in self.meta["fixed_hours"]), default=0.0) % step
+        passed = local.hour + local.minute / 60 - phase
+        return float((np.floor(passed / step + 1e-9) * step + phase) % 24)
 
     def decide(
         self, moment: Moment, stale: bool = False, unfamiliar_is_safe: bool = False

@@ -124,6 +124,21 @@ def test_the_safe_action_is_the_rule_of_fixed_hours(served: Any) -> None:
         assert found.share == share and np.sign(found.power) == np.sign(share)
 
 
+def test_who_asks_within_a_step_asks_in_the_step(served: Any) -> None:
+    """A request without a timestamp is of now, which is hardly ever the beginning of a step."""
+    predictor, _, _, market = served
+    begin, within = (NOON.replace(hour=3, minute=minute) for minute in (0, 23))
+    assert predictor.hour(within) == predictor.hour(begin) == 3
+    assert predictor.safe_share(within) == predictor.safe_share(begin) == 1
+    one, other = (moment(market, 300)._replace(time=time) for time in (begin, within))
+    assert (predictor.observe(one, 2.0, 0.0) == predictor.observe(other, 2.0, 0.0)).all()
+    halves = predictor.meta | {"day": 24, "fixed_hours": {"3.5": 1.0, "18.5": -1.0}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, "meta", halves)  # steps that begin at half past
+        assert predictor.hour(within) == 2.5 and predictor.hour(begin.replace(minute=30)) == 3.5
+        assert predictor.hour(NOON.replace(hour=0, minute=10)) == 23.5
+
+
 def test_a_policy_that_says_nonsense_is_not_followed(served: Any) -> None:
     predictor, _, _, market = served
 
