@@ -57,7 +57,8 @@ def reference(path: Path, bins: int = 10) -> dict[str, Any]:
 
 def measure(rows: Rows, usual: dict[str, Any], model: dict[str, Any]) -> dict[str, Estimate]:
     """Metrics of a window of requests. usual: reports/reference.json; model: model.json."""
-    columns = {name: [row[name] for row in rows] for name in FEATURES}
+    apart = drift.distinct(rows, "series_id", *FEATURES)
+    columns = {name: [row[name] for row in apart] for name in FEATURES}
     return {
         "live.input_drift": drift.input_drift(columns, usual["profile"]),
         "live.new_series_share": drift.share(row["series_id"] is None for row in rows),
@@ -79,10 +80,9 @@ def judge(rows: Rows) -> dict[str, Estimate]:
     Errors are over forecasts: the steps of one miss together.
     """
     found: dict[str, list[float]] = {"mase": [], "bias": [], "coverage_80": []}
-    for row in rows:
+    told = [row for row in rows if arrived(row)[0]]
+    for row in drift.distinct(told, "series_id", "timestamps", "mean"):
         steps, truth = arrived(row)
-        if not len(steps):
-            continue
         miss = np.array(row["mean"])[steps] - truth
         if row["scale"] > 0:  # a constant history has no scale
             found["mase"].append(float(np.abs(miss).mean() / row["scale"]))

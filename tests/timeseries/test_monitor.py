@@ -49,6 +49,20 @@ def test_features_do_not_depend_on_the_size_of_a_series() -> None:
     assert np.isfinite(list(monitor.features(0, 0, 0).values())).all()
 
 
+def test_a_forecast_that_was_asked_for_often_is_one_piece_of_evidence() -> None:
+    """A page that shows five series is loaded twenty times: their luck is not the model's."""
+    rows = [answered(series_id=f"M{i}", truth=[100.0 + i] * 4) for i in range(5)]
+    often, once = monitor.judge(rows * 20), monitor.judge(rows)
+    assert often == once and once["live.mase"].error > 0
+    usual = {"profile": {name: monitor_profile() for name in monitor.FEATURES}}
+    assert monitor.measure(rows * 100, usual, MODEL)["live.input_drift"].value == 0
+
+
+def monitor_profile() -> dict[str, Any]:
+    """All values alike."""
+    return {"edges": [0.05], "shares": [0.5, 0.5], "rows": 1000}
+
+
 def test_live_key_results_name_metrics_that_the_monitor_declares() -> None:
     document = yaml.safe_load((Path(monitor.__file__).parent / "objectives.yaml").read_text())
     wanted = {
@@ -82,7 +96,8 @@ def test_a_truth_may_be_of_some_months_only(truth: Any, steps: list[int]) -> Non
 
 
 def test_errors_are_scaled_and_only_of_what_has_come() -> None:
-    rows = [answered(truth={MONTHS[1]: 80.0, MONTHS[2]: 130.0}), answered(truth=[110.0])]
+    rows = [answered(truth={MONTHS[1]: 80.0, MONTHS[2]: 130.0})]
+    rows += [answered(truth=[110.0], series_id="M2")]
     rows += [answered(truth=[]), answered(truth={"2012-01-01T00:00:00": 1e9})]
     found = monitor.judge(rows)
     assert found["live.mase"].value == pytest.approx(np.mean([2.5, 1.0]))
@@ -92,7 +107,8 @@ def test_errors_are_scaled_and_only_of_what_has_come() -> None:
 
 def test_the_error_of_coverage_is_that_of_forecasts_not_of_months() -> None:
     """All months of a forecast miss together: 40 months say no more than 10 forecasts."""
-    rows = [answered(truth=[100.0 if i % 2 else 200.0] * 4) for i in range(10)]
+    truths = [[100.0 if i % 2 else 200.0] * 4 for i in range(10)]
+    rows = [answered(truth=truth, series_id=f"M{i}") for i, truth in enumerate(truths)]
     found = monitor.judge(rows)["live.coverage_80"]
     assert found.value == 0.5
     assert found.error == pytest.approx(np.std([0, 1] * 5, ddof=1) / np.sqrt(10))
