@@ -1,13 +1,14 @@
 """Stage `export`: models/ -> export/ (ONNX FP32 and INT8, model.json, example.png), export.json.
 
-Resizing, normalisation, temperature and softmax are inside the graph; batch, height and width are
-dynamic. export.json says how near both are to torch, how large and how fast.
+Resizing, normalisation, temperature, softmax and embedding are inside the graph; batch, height and
+width are dynamic. export.json says how near both are to torch, how large and how fast.
 """
 
 import copy
 from pathlib import Path
 from typing import Any
 
+import monitor
 import numpy as np
 import onnx
 import torch
@@ -28,6 +29,7 @@ EXPORT = Path("export")
 class ExportParams(params.Params):
     calibration_images: int
     latency_images: int
+    components: int
     seed: int
 
 
@@ -39,7 +41,9 @@ def to_onnx(deployed: Deployed, path: Path) -> None:
         (torch.zeros(2, 300, 310, 3, dtype=torch.uint8),),
         path,
         input_names=["images"],
-        output_names=["probabilities"] + ["heatmap"] * (deployed.weight is not None),
+        output_names=["probabilities"]
+        + ["embedding"] * (deployed.axes is not None)
+        + ["heatmap"] * (deployed.weight is not None),
         dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in shapes.items()},),
         opset_version=20,
         external_data=False,
@@ -77,6 +81,16 @@ def check(network: torch.nn.Module, meta: dict[str, Any], names: list[str]) -> d
     return results
 
 
+def seen(names: list[str]) -> dict[str, Any]:
+    """The profile of each component of these images' embeddings, as the INT8 model finds them.
+
+    names: validation images; those that the network has learnt, it sees with other eyes.
+    """
+    predictor = Predictor(EXPORT, "model_int8.onnx", threads=2)
+    found = [predictor.run(picture(name)[None], "embedding")[1] for name in names]
+    return monitor.profiles(monitor.components(np.concatenate(found).tolist()))
+
+
 def latencies(network: torch.nn.Module, meta: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Median milliseconds per image on one thread, in turns; speedup is over torch eager.
 
@@ -110,14 +124,17 @@ def main() -> None:
     EXPORT.mkdir(exist_ok=True)
     params.write_json(EXPORT / "model.json", meta)
     deployed, coarse = Deployed(network, *graph, positive), EXPORT / "coarse.onnx"
-    to_onnx(deployed, EXPORT / "model_fp32.onnx")
     drawn = train.sample(min(config.calibration_images, len(train)), random_state=config.seed)
-    pixels = np.load(PREPARED / "images.npy", mmap_mode="r")[drawn.index]
-    to_onnx(rounded(deployed, torch.from_numpy(pixels)), coarse)
+    pixels = torch.from_numpy(np.load(PREPARED / "images.npy", mmap_mode="r")[drawn.index])
+    deployed.describe(pixels, config.components)
+    to_onnx(deployed, EXPORT / "model_fp32.onnx")
+    to_onnx(rounded(deployed, pixels), coarse)
     quantise(coarse, EXPORT / "model_int8.onnx", drawn.tolist())
     coarse.unlink()
     files = [EXPORT / f"model_{kind}.onnx" for kind in ("int8", "fp32")]
     centre(*files, drawn.tolist(), meta["temperature"])
+    usual = seen(table.loc[table["split"] == "validation", "image"].tolist())
+    params.write_json(EXPORT / "model.json", meta | {"embedding": usual})
     example = picture(table.loc[table["label"] == meta["positive"], "image"].iloc[0])
     Image.fromarray(example).resize((96, 96)).save(EXPORT / "example.png")
     test = table.loc[table["split"] == "test", "image"].tolist()

@@ -5,6 +5,7 @@ python monitor.py --every 60 --port 9464 for ever, with /metrics for Prometheus
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ Rows = list[dict[str, Any]]
 LIVE_METRICS = {
     "live.input_drift": "largest population stability index of brightness and contrast "
     "against the training profile, beyond chance",
+    "live.embedding_drift": "the same of what the network sees, the principal components of its "
+    "last features, against the validation images",
     "live.prediction_drift": "the same of the positive class's probability, against the "
     "validation images",
     "live.recall": "share of truly positive images decided positive, over those with feedback",
@@ -50,24 +53,37 @@ def profile(values: np.ndarray, bins: int = 10) -> dict[str, Any]:
     return {"edges": edges.tolist(), "shares": shares.tolist(), "rows": len(values)}
 
 
+def components(embeddings: list[list[float]]) -> dict[str, tuple[float, ...]]:
+    """[n, k] -> name -> [n] of each component; those of a window are of one model, so of one k."""
+    return {f"component_{i}": values for i, values in enumerate(zip(*embeddings, strict=True), 1)}
+
+
+def profiles(columns: Mapping[str, Iterable[float]]) -> dict[str, Any]:
+    return {name: profile(np.array(list(values))) for name, values in columns.items()}
+
+
 def reference(train: "pd.DataFrame") -> dict[str, Any]:
     """The profile of the training images, one for each feature."""
-    found = {name: profile(train[name].to_numpy()) for name in FEATURES}
+    found = profiles({name: train[name] for name in FEATURES})
     return {"live_metrics": LIVE_METRICS, "images": len(train), "profile": found}
 
 
 def measure(rows: Rows, usual: dict[str, Any], model: dict[str, Any]) -> dict[str, Estimate]:
     """Metrics of a window of requests. usual: reports/reference.json; model: model.json."""
+    rows = drift.distinct(rows, *FEATURES, "probability")
     columns = {name: [row[name] for row in rows] for name in FEATURES}
+    seen = components([row["embedding"] for row in rows if "embedding" in row])
     sure = {"probability": [row["probability"] for row in rows]}
     return {
         "live.input_drift": drift.input_drift(columns, usual["profile"]),
+        "live.embedding_drift": drift.input_drift(seen, model.get("embedding", {})),
         "live.prediction_drift": drift.input_drift(sure, {"probability": model["predictions"]}),
     }
 
 
 def judge(rows: Rows, model: dict[str, Any]) -> dict[str, Estimate]:
     """Metrics of a window of requests whose truth has arrived."""
+    rows = drift.distinct(rows, *FEATURES, "probability")
     positive = [row for row in rows if row["truth"] == model["positive"]]
     return {
         "live.recall": drift.share(row["decision"] == row["truth"] for row in positive),

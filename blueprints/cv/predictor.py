@@ -39,7 +39,7 @@ def read(path: str | Path, max_megapixels: float) -> bytes:
     raise BadInput("file", f"is too large for {max_megapixels:g} megapixels", 413)
 
 
-def decode(content: bytes, max_megapixels: float = 50) -> np.ndarray:
+def decode(content: bytes, max_megapixels: float = 25) -> np.ndarray:
     """The picture in an image file as uint8 [height, width, 3].
 
     Of 16 bits the upper 8 are taken, gray is repeated, transparency dropped, EXIF rotation applied.
@@ -51,7 +51,8 @@ def decode(content: bytes, max_megapixels: float = 50) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check(image, max_megapixels)
-            return _eight_bit_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # else a second picture stays in memory
+            return _eight_bit_rgb(image)
     except BadInput:
         raise
     except Image.UnidentifiedImageError:
@@ -83,7 +84,7 @@ def _eight_bit_rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(upper.astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA")  # straight to RGB, Pillow warns about transparency
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Answer:
     probability: float
     decision: str
     probabilities: dict[str, float]
+    embedding: np.ndarray | None = None
     heatmap: np.ndarray | None = None
 
 
@@ -114,15 +116,13 @@ class Predictor:
         self.session = onnxruntime.InferenceSession(
             str(Path(folder) / model), options, providers=["CPUExecutionProvider"]
         )
-        self.has_heatmap = len(self.session.get_outputs()) > 1
+        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.has_heatmap = "heatmap" in self.outputs
 
-    def run(self, image: np.ndarray, heatmap: bool = False) -> list[np.ndarray]:
-        """uint8 [n, height, width, 3] -> probabilities [n, classes].
-
-        With `heatmap` also the heat maps [n, h, w] of the positive class, where the graph has them.
-        """
-        names = ["probabilities", "heatmap"] if heatmap and self.has_heatmap else ["probabilities"]
-        return list(self.session.run(names, {"images": image}))
+    def run(self, images: np.ndarray, *more: str) -> list[np.ndarray]:
+        """uint8 [n, height, width, 3] -> probabilities [n, classes], and `more` of the graph's
+        outputs: `embedding` [n, k], `heatmap` [n, h, w] of the positive class."""
+        return list(self.session.run(["probabilities", *more], {"images": images}))
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """[n, classes] -> [n] index of the decided class.
@@ -136,12 +136,14 @@ class Predictor:
 
     def answer(self, image: np.ndarray, heatmap: bool = False) -> Answer:
         """Score one uint8 [height, width, 3] image."""
-        outputs = self.run(image[None], heatmap)
-        row = outputs[0][0]
+        wanted = ["embedding", "heatmap"] if heatmap else ["embedding"]
+        more = [name for name in wanted if name in self.outputs]
+        probabilities, *others = self.run(image[None], *more)
+        row = probabilities[0]
         return Answer(
             label=self.classes[int(row.argmax())],
             probability=float(row[self.positive]),
-            decision=self.classes[int(self.decide(outputs[0])[0])],
+            decision=self.classes[int(self.decide(probabilities)[0])],
             probabilities=dict(zip(self.classes, row.tolist(), strict=True)),
-            heatmap=outputs[1][0] if len(outputs) > 1 else None,
+            **{name: one[0] for name, one in zip(more, others, strict=True)},
         )

@@ -97,6 +97,8 @@ def score(predictor: Predictor, picture: Picture) -> tuple[dict[str, Any], dict[
         "probabilities": found.probabilities,
     }
     record = content | monitor.features(pixels)
+    if found.embedding is not None:
+        record["embedding"] = found.embedding.round(3).tolist()
     if CONFIG.log_inputs:
         record |= {"image": base64.b64encode(picture.image).decode()}
     if found.heatmap is not None:

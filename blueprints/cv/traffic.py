@@ -4,6 +4,7 @@ python traffic.py --count 2000                  as they are
 python traffic.py --count 2000 --shift darker   the lamp of the camera has lost light
                                --shift blurred  it is out of focus
                                --shift negative its software stores negatives
+                               --shift misplaced it shows parts of two cells
 """
 
 import base64
@@ -24,6 +25,7 @@ SHIFTS: dict[str, Change] = {
     "none": lambda pixels: pixels,
     "darker": lambda pixels: (pixels * 0.7).astype(np.uint8),
     "negative": lambda pixels: 255 - pixels,
+    "misplaced": lambda pixels: np.roll(pixels, len(pixels) // 2, axis=0),
     "blurred": lambda pixels: np.asarray(
         Image.fromarray(pixels).reduce(4).resize(pixels.shape[1::-1])
     ),

@@ -1,13 +1,17 @@
 """Image files of every kind become pixels, or are refused with the reason."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import predictor
 import pytest
 from PIL import Image
 from predictor import BadInput, decode, read
@@ -133,3 +137,30 @@ def test_only_files_of_a_possible_size_are_read(tmp_path: Path) -> None:
         read(tmp_path / "a.png", 50)
     with pytest.raises(BadInput, match="file: No such file"):
         read(tmp_path / "b.png", 50)
+
+
+MEMORY = """
+import io, resource, sys
+from PIL import Image
+from predictor import decode
+buffer = io.BytesIO()
+Image.new("RGB", (5000, 4800), "gray").save(buffer, sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode(buffer.getvalue())
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000)
+"""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_large_picture_takes_no_more_memory_than_is_said(kind: str) -> None:
+    """24 megapixels, of which making them took 96 MB already: no second and third copy beside."""
+    folder = Path(predictor.__file__).parent
+    path = os.pathsep.join([str(folder), str(folder.parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, kind],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 24 * 10

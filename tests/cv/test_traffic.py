@@ -24,6 +24,9 @@ def test_shifts_change_what_they_say_and_nothing_else() -> None:
     assert (traffic.SHIFTS["none"](PIXELS) == PIXELS).all()
     darker = traffic.SHIFTS["darker"](PIXELS)
     assert darker.mean() < 0.8 * PIXELS.mean() and darker.shape == PIXELS.shape
+    misplaced = traffic.SHIFTS["misplaced"](PIXELS)
+    assert (np.sort(misplaced, axis=None) == np.sort(PIXELS, axis=None)).all()
+    assert (misplaced[:20] == PIXELS[20:]).all()
     blurred = traffic.SHIFTS["blurred"](PIXELS)
     assert blurred.std() < 0.6 * PIXELS.std()
     assert blurred.mean() == pytest.approx(PIXELS.mean(), rel=0.02)
