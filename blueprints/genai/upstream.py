@@ -35,9 +35,7 @@ class Server:
 
         text: as `readable` gives it. The schema is bounded as it is for the model here.
         """
-        bounded = records.guidance(schema)
-        bounded.pop("x-guidance")  # of the decoder here
-        wanted = {"name": "record", "schema": bounded, "strict": True}
+        wanted = {"name": "record", "schema": bounded(schema), "strict": True}
         body = {
             "model": self.model,
             "stream": True,
@@ -64,6 +62,12 @@ class Server:
             raise
         except (httpx.HTTPError, ValueError) as error:
             raise BadInput("upstream", f"failed: {type(error).__name__}", 503) from None
+
+
+def bounded(schema: dict[str, Any]) -> dict[str, Any]:
+    found = records.guidance(schema)
+    found.pop("x-guidance")  # of the decoder here
+    return found
 
 
 def readable(model: Predictor, text: str, prompt: Prompt) -> str:
