@@ -73,7 +73,7 @@ def run(result: Path, predictor: Predictor, rows: Rows, horizon: int, given: Pat
     if bool(names) != bool(given):
         what = f"the model needs {names}" if names else "the model was trained without any"
         raise SystemExit(f"batch: --covariates: {what}")
-    table = planned.read(given, names) if given else None
+    table = planned.read(given, names, predictor.meta["timezone"]) if given else None
     parts = result.with_name(f"{result.name}.parts")
     folder = parts / mark(predictor, rows, horizon, given)
     if not folder.exists():

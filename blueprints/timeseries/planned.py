@@ -5,22 +5,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sources
 from predictor import Predictor
 
 
-def read(path: Path, names: list[str]) -> pd.DataFrame:
-    """Future covariates by series_id and timestamp."""
+def read(path: Path, names: list[str], timezone: str) -> pd.DataFrame:
+    """Future covariates by series_id and timestamp, which are read as `ingest` reads them: `007` is
+    an id, and a time with an offset becomes that of `timezone`."""
+    columns = ["series_id", "timestamp", *names]
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors are ValueErrors
+        parquet = path.suffix == ".parquet"
+        table = pq.ParquetFile(path).read() if parquet else sources.read_csv(path, columns)
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise SystemExit(f"batch: {path}: neither CSV nor Parquet: {reason}") from None
-    missing = sorted({"series_id", "timestamp", *names} - set(table))
-    if missing:
+    if missing := sorted(set(columns) - set(table.column_names)):
         raise SystemExit(f"batch: {path}: missing columns {missing}")
-    table["series_id"] = table["series_id"].astype(str)
-    table["timestamp"] = pd.to_datetime(table["timestamp"], errors="coerce")
-    return table.set_index(["series_id", "timestamp"])[names].sort_index()
+    given = {name: sources.typed(table, name, path) for name in columns}
+    text, codes = sources.distinct(given["series_id"])
+    found = pd.DataFrame({"series_id": text.to_numpy()[codes]})
+    found["timestamp"], _ = sources.moments(given["timestamp"], timezone)
+    for name in names:
+        found[name], _ = sources.numbers(given[name], name, needed=False)
+    return found.set_index(["series_id", "timestamp"])[names].sort_index()
 
 
 def covariates(
