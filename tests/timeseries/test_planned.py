@@ -26,11 +26,15 @@ def covariates(path: Path, *names: str) -> np.ndarray | None:
 
 def test_ids_stay_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "planned.csv"
-    lines = [f"{name},2026-07-0{day},{day}{i}" for i, name in enumerate(["1", "01", "NA"]) for day in (2, 3)]
+    lines = [
+        f"{name},2026-07-0{day},{day}{i}"
+        for i, name in enumerate(["1", "01", "NA"])
+        for day in (2, 3)
+    ]
     path.write_text(HEAD + "\n".join(lines) + "\n")
     found = covariates(path, "01", "NA", "1")
     assert found is not None and found[:, :, 0].tolist() == [[21, 31], [22, 32], [20, 30]]
-    with pytest.raises(SystemExit, match="has nothing for 1.0 at 2026-07-02"):
+    with pytest.raises(SystemExit, match=r"has nothing for 1\.0 at 2026-07-02"):
         covariates(path, "1.0")
 
 
