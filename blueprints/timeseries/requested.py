@@ -25,7 +25,7 @@ class History(BaseModel):
 class Question(BaseModel):
     """A forecast by the id of a trained series, or by a history."""
 
-    model_config = ConfigDict(**STRICT, json_schema_extra={"example": {"series_id": "M1"}})
+    model_config = STRICT
     series_id: str | None = Field(default=None, max_length=200)
     history: History | None = None
     horizon: int | None = Field(default=None, description="steps ahead; default and most: trained")
@@ -45,6 +45,16 @@ def example(meta: dict[str, Any]) -> dict[str, Any]:
     """A question that this model answers."""
     future = {name: [0.0] * meta["horizon"] for name in meta["covariates"]}
     return {"series_id": meta["series"][0]} | ({"covariates": future} if future else {})
+
+
+def described(meta: dict[str, Any]) -> type[Question]:
+    """A question with an example that this model answers, for the OpenAPI page."""
+
+    class Described(Question):
+        __doc__ = Question.__doc__
+        model_config = ConfigDict(title="Question", json_schema_extra={"example": example(meta)})
+
+    return Described
 
 
 def limits(question: Question, meta: dict[str, Any]) -> tuple[int, list[float]]:

@@ -47,7 +47,7 @@ TRUTH = dict[str, float] | list[float]
 app = serving.application("demand-forecast", CONFIG, MODELS, TRUTH)
 
 
-@app.post("/forecast", openapi_extra=serving.body(Question))
+@app.post("/forecast", openapi_extra=serving.body(requested.described(MODELS.now.predictor.meta)))
 async def forecast(request: Request) -> Response:
     """Mean and intervals of the steps to come, for a trained series or for a history."""
     loaded, body = MODELS.now, await request.body()
