@@ -8,6 +8,7 @@ of each route and to held-out data.
 
 import argparse
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 from shared import benchmark, container, draining, engine, images, params, selftest
 from shared.container import Container, expect
-from shared.tee import Tee, distance
+from shared.tee import Tee, distance, plain
 
 STARTS_S, SLOW = 30.0, 20  # an emulated processor is slow
 
@@ -80,8 +81,8 @@ def answers(service: Container, other: str, chain: dict[str, Any], emulated: boo
         status, answer = container.request(service.url + path, service.token, body)
         expect(status == 200, f"{path}: its own example got {status} {answer}")
         right, again = (container.request(other + path, service.token, body)[1] for _ in range(2))
-        # What differs between two answers of one service (an id, the time) proves nothing.
-        fixed = [name for name in right if right[name] == again[name]]
+        # What differs between two answers of one service (an id, a time) proves nothing.
+        fixed = [name for name in plain(right) if right[name] == again[name]]
         off = distance({name: answer.get(name) for name in fixed}, {n: right[n] for n in fixed})
         expect(off <= tolerance, f"{path}: {answer}, without a container {right}")
     for path in ("/livez", "/readyz", "/metrics"):
@@ -140,7 +141,8 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
             "memory_mb": container.memory_mb(service.identity),
         }
         figures |= {"latency_p95_ms": tee.p95_ms, "answers": tee.asked}
-        figures |= {"worst_distance": tee.worst}
+        figures |= {"differ": len(tee.differences)}
+        figures |= {"worst_distance": tee.worst} if math.isfinite(tee.worst) else {}  # of numbers
         body = examples(service.url, service.token)[path]
         figures["drained_s"] = draining.drains(service, path, body)
     figures["ready_s"] = service.ready_s
@@ -149,7 +151,9 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
     kind = f"{asked.target}-{asked.platform.rpartition('/')[2]}"
     params.write_json(folder / f"dist/{kind}.json", figures)
     if emulated:  # whose time and memory say nothing about a real one
-        figures = {key: value for key, value in figures.items() if key in ("image_mb", "answers")}
+        figures = {
+            key: value for key, value in figures.items() if key in ("image_mb", "answers", "differ")
+        }
     images.check(folder, asked.target, figures)
     return figures
 
