@@ -23,6 +23,7 @@ SHARED = (
     "test_gate.py",
     "test_live.py",
     "test_retrain.py",
+    "test_targets.py",
 )
 
 

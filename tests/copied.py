@@ -96,12 +96,16 @@ def adapt(app: Path, images: Path) -> None:
 
 
 def open_gate(app: Path) -> None:
-    """Thresholds of this folder's own, which any model reaches."""
+    """Thresholds of this folder's own, which any model reaches, and no times: tests run beside
+    each other. Budgets of size and memory stay."""
     document = yaml.safe_load((app / "objectives.yaml").read_text())
     for objective in document["objectives"]:
         for result in objective["key_results"]:
             if result["when"] == "release":
                 result |= {"at_least": -1} if "at_least" in result else {"at_most": 1e9}
+    for budget in document["targets"].values():
+        del budget["ready_s"]
+        budget.pop("latency_p95_ms", None)
     (app / "objectives.yaml").write_text(yaml.safe_dump(document))
 
 
