@@ -5,6 +5,7 @@ which holds an export and its provenance.json. Unset, the export/ beside service
 """
 
 import asyncio
+import functools
 import json
 import os
 import sys
@@ -44,13 +45,20 @@ class Models(Generic[Predictor]):
         interface: Callable[[Predictor], dict[str, Any]],
         example: Callable[[Predictor], Any],
     ) -> None:
-        self.load, self.interface, self.example = load, interface, example
+        self.folder, self.load = folder, load
+        self.interface, self.example = interface, example
         self.packaged = provenance.packaged(folder)
-        self.now = Loaded(load(folder / "export"), self.packaged)
-        self.promised = interface(self.now.predictor)
-        telemetry.MODEL.labels(self.packaged["model_version"]).set(1)
         given = os.environ.get("MODEL_POINTER")
         self.pointer, self.seen = Path(given) if given else None, NO_FILE
+        if not supervises():  # a model that cannot be loaded ends the process here
+            telemetry.MODEL.labels(self.now.chain["model_version"]).set(1)
+
+    @functools.cached_property
+    def now(self) -> Loaded[Predictor]:
+        """The model in service, at first the packaged one."""
+        loaded = Loaded(self.load(self.folder / "export"), self.packaged)
+        self.promised = self.interface(loaded.predictor)
+        return loaded
 
     async def watch(self) -> None:
         """Look once a second, in a thread, until cancelled."""
@@ -106,6 +114,15 @@ class Models(Generic[Predictor]):
         # What runs is this Bento, whichever the model was packaged with.
         bento = {"bento": self.packaged["bento"], "model_version": str(chain["model_version"])}
         return Loaded(predictor, {**chain, **bento})
+
+
+def supervises() -> bool:
+    """Whether this process only starts those that answer, each of which imports the service anew.
+
+    A model of its own would double an image's memory and the wait until it is ready. Outside of
+    images `bentoml serve` starts workers for ever that cannot load a model; its own attempt ends.
+    """
+    return "BENTOML_CONTAINERIZED" in os.environ and Path(sys.argv[0]).name == "bentoml"
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import sys
 import threading
 import time
 import weakref
@@ -100,6 +101,34 @@ def test_without_a_pointer_the_export_is_served(tmp_path: Path) -> None:
     place.models.look()
     asyncio.run(place.models.watch())  # there is nothing to watch, so it ends
     assert place.version == "packaged" and served("packaged") == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "in_image", "loads"),
+    [
+        ("/app/bin/bentoml", True, 0),
+        ("/app/lib/python3.11/site-packages/_bentoml_impl/worker/service.py", True, 1),
+        ("/usr/bin/bentoml", False, 1),
+    ],
+)
+def test_in_an_image_the_process_that_starts_workers_loads_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, in_image: bool, loads: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "serve"])
+    monkeypatch.delenv("BENTOML_CONTAINERIZED", raising=False)
+    if in_image:
+        monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+    write(tmp_path / "export", "packaged")
+    params.write_json(tmp_path / "provenance.json", CHAIN | {"model_version": "packaged"})
+    loaded: list[Path] = []
+
+    def load(folder: Path) -> Scaling:
+        loaded.append(folder)
+        return Scaling(folder)
+
+    served = Models(tmp_path, load, interface, lambda model: model.answer(2.0))
+    assert len(loaded) == loads
+    assert served.now.predictor.answer(2.0) == 2.0 and len(loaded) == 1
 
 
 def test_nothing_deployed_yet_is_no_failure(place: Place) -> None:
