@@ -10,6 +10,9 @@ WHERE = --target $(TARGET) $(if $(PLATFORM),--platform $(PLATFORM))
 VENV := $(CURDIR)/.venv
 # Two processes; tests that share a copied-out folder stay in one.
 TWO := --numprocesses 2
+# What `make test` runs, and all files of the project, for which its results hold.
+PARTS := check unit pipelines containers
+FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard))
 HARD := tests/test_hardness.py tests/test_endurance.py
 # Found keys are neither tried out nor shown.
 SECRETS := --no-validate --no-update-check --quiet --redact
@@ -26,7 +29,7 @@ ifeq ($(MLFLOW_TRACKING_URI),)
 unexport MLFLOW_TRACKING_URI
 endif
 
-.PHONY: help setup storage tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit changed long \
+.PHONY: help setup storage tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit pipelines containers always changed long \
   hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
@@ -150,9 +153,22 @@ licences: setup  ## licences of what images ship, held to a list -> docs/licence
 unit: setup tools  ## the fast tests with the coverage of shared
 	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not container and not long" --cov --cov-report=term
 
-test: check unit  ## everything: check, unit tests, pipelines at reduced size and their images, faults
-	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=20
-	pytest -q -m "container and not pipeline" --durations=20
+pipelines: setup tools  ## pipelines at reduced size in copied-out folders, kills and other faults
+	pytest -q $(TWO) -m "(pipeline or fault) and not container and not long" --durations=20
+
+containers: setup tools  ## images of all targets on a real engine, with what these pipelines packaged
+	pytest -q $(TWO) -m "container and pipeline and not long" --durations=20
+	pytest -q -m "container and not pipeline and not long" --durations=20
+
+test: $(PARTS:%=.tested/%)  ## everything; a part that passed runs again once a file has changed, or with AGAIN=1
+	@echo "passed: $(PARTS)"
+
+.tested/%: $(FILES) $(if $(AGAIN),always)
+	@mkdir -p $(@D) && touch $@.begun
+	$(MAKE) $*
+	@mv $@.begun $@
+
+always:
 
 test-one: setup  ## the tests of one blueprint: make test-one B=cv
 	pytest -q $(TWO) -m "not long and not container" $(B:%=tests/%)
