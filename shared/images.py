@@ -61,7 +61,7 @@ def context(folder: Path, target: str) -> Iterator[Path]:
             pins = pinned.read_text(encoding="utf-8").split()
         else:
             # What was served from it meanwhile, as the smoke test does, left traces.
-            bare = shutil.ignore_patterns("__pycache__", "logs")
+            bare = shutil.ignore_patterns("__pycache__", "logs", ".bentoignore")
             shutil.copytree(folder / "build", place / "service", ignore=bare)
             pins = packaging.pinned(folder / "requirements-edge.txt")
         (place / "requirements.txt").write_text(hashes.hashed(pins), encoding="utf-8")

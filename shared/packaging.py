@@ -91,6 +91,8 @@ def assemble(folder: Path = Path(), build: Path = BUILD) -> dict[str, Any]:
     chain = provenance.collect(folder)
     chain["bento"] = f"{chain['name']}:{chain['model_version']}-{chain['pipeline'][:8]}"
     params.write_json(build / "provenance.json", chain)
+    # BentoML imports the service here, which then makes the key of its request ids.
+    (build / ".bentoignore").write_text("/logs/\n", encoding="utf-8")
     return chain
 
 

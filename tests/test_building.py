@@ -51,6 +51,8 @@ def test_what_was_built_serves_where_nothing_else_is(packed: Path, tmp_path: Pat
     done = bentoml(packed, store, "build", "build", "--output", "tag")
     assert done.returncode == 0, done.stderr
     (tag,) = re.findall(r"demo:\w+", done.stdout)
+    assert (packed / "build/logs/.secret").exists(), "made when BentoML imported the service"
+    assert not list(store.rglob(".secret")), "what signs request ids is in no Bento"
     shutil.rmtree(packed / "build")
     port, elsewhere = str(benchmark.free_port()), tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+import tarfile
 
 import pytest
 from copied import App, Server, edit, post, run
@@ -64,6 +65,12 @@ def test_nothing_shipped_is_a_pickle(reproduced: App) -> None:
         assert "Scanned files: 0" in found and "Infected files: 0" in found, found
         shipped = {path.suffix for path in (folder / place).rglob("*")}
         assert not shipped & {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy"}, place
+
+
+def test_no_key_is_in_what_is_shipped(reproduced: App) -> None:
+    (bento,) = (reproduced.folder / "dist").glob("*.bento")
+    with tarfile.open(bento) as archive:
+        assert [name for name in archive.getnames() if "logs" in name or "secret" in name] == []
 
 
 def test_nothing_exported_names_a_file_of_its_maker(reproduced: App) -> None:
