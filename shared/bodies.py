@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from shared.guards import BadInput
+from shared.requestlog import written
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,6 +64,12 @@ async def read(request: Request, model: type[Model], file_field: str = "") -> Mo
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
         raise BadInput(field[:80], first["msg"][:200]) from None
+
+
+def finite(value: Any) -> Any:
+    """The value itself. Raises ValueError for a number that JSON has not, which `Any` takes."""
+    written(value)
+    return value
 
 
 async def _form(request: Request) -> dict[str, Any]:

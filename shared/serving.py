@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from starlette.exceptions import HTTPException
 
 from shared import bodies, guards, params, refusals, requestids, telemetry
@@ -122,7 +122,8 @@ def application(title: str, config: ServiceParams, models: Models[Any], truth: A
 def _feedback(truth: Any) -> type[BaseModel]:
     strict = ConfigDict(extra="forbid", allow_inf_nan=False)
     identity = (str, Field(min_length=40, max_length=40))
-    return create_model("Feedback", __config__=strict, request_id=identity, truth=(truth, ...))
+    whole = Annotated[truth, AfterValidator(bodies.finite)]
+    return create_model("Feedback", __config__=strict, request_id=identity, truth=(whole, ...))
 
 
 def protect(service: Any, app: FastAPI, config: ServiceParams, *content_types: str) -> None:

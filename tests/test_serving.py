@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import REGISTRY
 from pydantic import BaseModel, ConfigDict
 
-from shared import bodies, guards, params, requestlog, serving
+from shared import bodies, guards, params, requestids, requestlog, serving
 from shared.direct import Direct
 from shared.models import Models
 
@@ -205,6 +205,20 @@ def test_feedback_takes_only_ids_that_the_service_gave_out(
     )
     assert (wrong.status_code, wrong.json()["field"]) == (400, "truth")
     assert [row["truth"] for row in requestlog.read(config.log_folder, "feedback")] == ["yes"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+def test_feedback_with_a_number_that_is_none_is_refused(
+    config: serving.ServiceParams, tmp_path: Path, number: str
+) -> None:
+    params.write_json(tmp_path / "provenance.json", CHAIN)
+    models: Models[Path] = Models(tmp_path, Path, lambda model: {}, lambda model: None)
+    app = serving.application("demo", config, models, truth=dict[str, Any])
+    identity = requestids.new(requestids.signing_secret(Path(config.log_folder)))
+    body = f'{{"request_id": "{identity}", "truth": {{"a": [{number}]}}}}'
+    found = call(app, config, "POST", "/feedback", content=body, headers=JSON)
+    assert (found.status_code, found.json()["field"]) == (400, "truth")
+    assert "Out of range float" in found.json()["error"]
 
 
 def test_a_fault_inside_is_500_without_a_trace_in_the_answer(
