@@ -3,13 +3,17 @@
 Label Studio's formats: https://labelstud.io/guide/tasks and https://labelstud.io/guide/export
 """
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter
+
 from shared import params
+from shared.requestlog import written
 
 Row = dict[str, Any]
 
@@ -37,41 +41,49 @@ def task(row: Row) -> Row:
     return data
 
 
-def truths(path: Path) -> Iterator[tuple[str, Any]]:
+def truths(path: Path, kind: Any = Any) -> Iterator[tuple[str, Any]]:
     """Labels by request id: a CSV request_id,truth, or Label Studio's JSON export.
 
-    In the CSV a truth that is JSON is read as such, another is text, an empty one is left out.
-    Raises SystemExit for a file of another form.
+    In both a truth that is JSON is read as such, another is text, an empty one is left out.
+    kind: their type, for pydantic. Raises SystemExit for a file of another form, another type.
     """
-    yield from (_of_label_studio if path.suffix == ".json" else _of_table)(path)
+    adapter = TypeAdapter[Any](kind, config=ConfigDict(allow_inf_nan=False))
+    for identity, text in (_of_label_studio if path.suffix == ".json" else _of_table)(path):
+        try:
+            value = _typed(text, adapter)
+        except ValueError:
+            name = getattr(kind, "__name__", kind)
+            raise SystemExit(f"{path}: {identity}: truth {text!r:.80} is no {name}") from None
+        yield identity, value
 
 
-def _of_table(path: Path) -> Iterator[tuple[str, Any]]:
+def _typed(text: str, adapter: TypeAdapter[Any]) -> Any:
+    """The value as JSON where that has the type; else, as NaN, which JSON has not, as text."""
+    with contextlib.suppress(ValueError):
+        value = adapter.validate_python(json.loads(text, parse_constant=int))  # which takes no NaN
+        written(value)
+        return value
+    return adapter.validate_python(text)
+
+
+def _of_table(path: Path) -> Iterator[tuple[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if missing := {"request_id", "truth"} - set(reader.fieldnames or []):
             raise SystemExit(f"{path}: missing columns {', '.join(sorted(missing))}")
         for row in reader:
             if row["truth"]:
-                yield row["request_id"], _value(row["truth"])
+                yield row["request_id"], row["truth"]
 
 
-def _value(text: str) -> Any:
-    """What is JSON as such; else, and NaN and infinity, which JSON has not, as text."""
-    try:
-        return json.loads(text, parse_constant=int)  # which takes none of them
-    except ValueError:
-        return text
-
-
-def _of_label_studio(path: Path) -> Iterator[tuple[str, Any]]:
-    """The newest annotation of each task: its choice, or its text (JSON where it is JSON)."""
+def _of_label_studio(path: Path) -> Iterator[tuple[str, str]]:
+    """The newest annotation of each task: its choice, or its text."""
     try:
         for done in json.loads(path.read_text(encoding="utf-8")):
             if not done["annotations"] or not done["annotations"][-1]["result"]:
                 continue  # skipped by the person
             value = done["annotations"][-1]["result"][0]["value"]
             (given,) = value["choices"] if "choices" in value else value["text"]
-            yield done["data"]["request_id"], _value(given)
+            yield done["data"]["request_id"], given
     except (ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"{path}: not an export of Label Studio: {error!r}") from None

@@ -50,7 +50,9 @@ class Window(NamedTuple):
 class Watch:
     """The state of one service's monitor; see `watch` for what its arguments are."""
 
-    def __init__(self, asked: argparse.Namespace, loaded: objectives.Objectives) -> None:
+    def __init__(
+        self, asked: argparse.Namespace, loaded: objectives.Objectives, truth: Any = Any
+    ) -> None:
         self.asked, self.objectives = asked, loaded
         self.logs, self.live = Path(asked.logs), Path(asked.live)
         self.live.mkdir(exist_ok=True)
@@ -59,7 +61,7 @@ class Watch:
         self.results = [one for one in loaded.key_results if one.count]
         self.metrics = gauges.Gauges()
         if asked.feedback:
-            self.joined.add_truths(labelling.truths(Path(asked.feedback)))
+            self.joined.add_truths(labelling.truths(Path(asked.feedback), truth))
 
     def runs(self) -> Iterator[Iterator[Window]]:
         """A run is the windows that are complete and not recorded; with --every, runs for ever."""
@@ -164,8 +166,10 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watch(description: str | None, arguments: list[str] | None = None) -> Iterator[Watch]:
-    """The monitor as the command line asks for it."""
+def watch(
+    description: str | None, arguments: list[str] | None = None, truth: Any = Any
+) -> Iterator[Watch]:
+    """The monitor as the command line asks for it; truth: the type of what --feedback brings."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--every", type=float, help="seconds between runs; without it, one run")
     parser.add_argument("--port", type=int, help="serve Prometheus' /metrics here")
@@ -178,7 +182,7 @@ def watch(description: str | None, arguments: list[str] | None = None) -> Iterat
     parser.add_argument("--queue", type=int, default=50, help="requests listed to be labelled")
     parser.add_argument("--service", default="service:", help="in the service's command line")
     asked = parser.parse_args(arguments)
-    watched = Watch(asked, objectives.load())
+    watched = Watch(asked, objectives.load(), truth)
     if asked.port:
         start_http_server(asked.port, asked.host, registry=watched.metrics.registry)
     with contextlib.suppress(KeyboardInterrupt):

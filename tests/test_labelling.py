@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,37 @@ def test_a_table_comes_back_with_text_numbers_and_gaps(tmp_path: Path) -> None:
     table.write_text("id,truth\na,good\n")
     with pytest.raises(SystemExit, match="missing columns request_id"):
         list(labelling.truths(table))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (str, "1", "1"),
+        (str, "good", "good"),
+        (float, "12", 12.0),
+        (dict[str, float] | list[float], "[1, 2.5]", [1.0, 2.5]),
+        (dict[str, Any], '{"people": 3}', {"people": 3}),
+    ],
+)
+def test_a_truth_has_the_type_that_the_model_asks_for(
+    tmp_path: Path, kind: Any, text: str, value: Any
+) -> None:
+    table = tmp_path / "truths.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("request_id", "truth"), ("a", text)])
+    assert list(labelling.truths(table, kind)) == [("a", value)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(float, "n/a"), (float, "NaN"), (list[float], "12"), (dict[str, Any], '{"a": 1e999}')],
+)
+def test_a_truth_of_another_type_is_named(tmp_path: Path, kind: Any, text: str) -> None:
+    table = tmp_path / "truths.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("request_id", "truth"), ("r7", text)])
+    with pytest.raises(SystemExit, match=r"truths\.csv: r7: truth .* is no "):
+        list(labelling.truths(table, kind))
 
 
 def test_an_export_of_label_studio_comes_back(tmp_path: Path) -> None:
