@@ -1,5 +1,6 @@
 """What Prometheus reads from the monitor: key results, feedback, use of the machine."""
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,9 +36,17 @@ class Gauges:
                 self.metric.labels(name).set(value)
         for outcome, number in counts.items():
             self.feedback.labels(outcome).set(number)
-        self.log_bytes.set(sum(part.stat().st_size for part in logs.glob("*.jsonl")))
-        self.usage.update(service)
+        self.log_bytes.set(sum(size(part) for part in logs.glob("*.jsonl")))
+        self.usage.update(service, logs)
         self.last_run.set_to_current_time()
+
+
+def size(file: Path) -> int:
+    """In bytes; 0 when the service has just taken the file away, as its oldest."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 class Usage:
@@ -54,8 +63,11 @@ class Usage:
             self.gpu = Gauge("monitor_gpu_share", "of its time busy", ["gpu"], **make)
         self.known: dict[int, psutil.Process] = {}
 
-    def update(self, service: str) -> None:
-        """service: a piece of the command line by which its processes are known."""
+    def update(self, service: str, logs: Path) -> None:
+        """service: a piece of the command line by which its first process is known.
+
+        Where none is seen, as from another container, nothing is said of the service.
+        """
         processes = self._processes(service)
         cores = psutil.cpu_count() or 1
         busy = memory = 0.0
@@ -65,22 +77,28 @@ class Usage:
                 memory += process.memory_info().rss
             except psutil.Error:  # it has just ended
                 self.known.pop(process.pid, None)
-        self.processor.labels("service").set(busy)
-        self.memory.labels("service").set(memory)
+        for gauge, value in ((self.processor, busy), (self.memory, memory)):
+            if processes:
+                gauge.labels("service").set(value)
+            else:
+                gauge.remove("service")
         self.processor.labels("machine").set(psutil.cpu_percent() / 100)
         self.memory.labels("machine").set(psutil.virtual_memory().used)
-        self.disk.set(psutil.disk_usage(".").free)
+        with contextlib.suppress(FileNotFoundError):  # before the service's first start
+            self.disk.set(psutil.disk_usage(str(logs)).free)
         if self.gpu:
             for number, share in enumerate(gpu_shares()):
                 self.gpu.labels(str(number)).set(share)
 
     def _processes(self, service: str) -> list[psutil.Process]:
-        """The same objects as before: a share is measured from one call to the next."""
+        """With its workers; the same objects as before, as a share is from one call to the next."""
         now = {}
-        for process in psutil.process_iter(["cmdline"]):
-            line = " ".join(process.info["cmdline"] or [])
+        for first in psutil.process_iter(["cmdline"]):
+            line = " ".join(first.info["cmdline"] or [])
             if service in line and "bentoml" in line:
-                now[process.pid] = self.known.get(process.pid, process)
+                with contextlib.suppress(psutil.Error):  # it has just ended
+                    for process in [first, *first.children(recursive=True)]:
+                        now[process.pid] = self.known.get(process.pid, process)
         self.known = now
         return list(now.values())
 
