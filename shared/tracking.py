@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from shared import objectives, params, provenance
+from shared import moving, objectives, params, provenance
 
 # Which MLflow run belongs to this folder; tracked by neither DVC nor git.
 RUN_FILE = Path(".run.json")
@@ -32,11 +32,13 @@ def client() -> Any:
 
     uri = os.environ.setdefault("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     mlflow.set_tracking_uri(uri)
-    local = uri.startswith("sqlite")
-    with FileLock(uri.partition("///")[2] + ".lock") if local else contextlib.nullcontext():
+    local, file = uri.startswith("sqlite"), Path(uri.partition("///")[2])
+    with FileLock(f"{file}.lock") if local else contextlib.nullcontext():
         made = mlflow.MlflowClient(uri)
         if local:  # migrates a new database before anything else touches it
             made.search_experiments(max_results=1)
+        if local and not file.is_absolute():
+            moving.follow(file)
     return made
 
 
