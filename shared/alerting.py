@@ -93,7 +93,7 @@ def watchdogs(service: str) -> list[dict[str, Any]]:
     up = series("up", service, job="service")
     dropped = series("service_log_dropped_total", service)
     told = {
-        "MonitorDead": (f"absent({last}) or time() - {last} > 600", "1m", "page"),
+        "MonitorDead": (f"absent({last}) or time() - {last} > 480", "1m", "page"),
         "ServiceDown": (f"{up} == 0 or absent({up})", "1m", "page"),
         "LogDropping": (f"sum(increase({dropped}[5m])) > 0", "0s", "ticket"),
     }

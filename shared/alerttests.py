@@ -104,7 +104,7 @@ def _of_watchdogs(service: str) -> list[dict[str, Any]]:
     dropped = "service_log_dropped_total"
     lost, lost_there = (series(dropped, name) for name in (service, another))
     up_of = {name: series(up, name, job="service") for name in (service, another)}
-    stopped = {11: [], 12: [dead]}
+    stopped = {9: [], 10: [dead]}
     return [
         _test("MonitorDead", "fires", {series(ran, service): "0x20"}, stopped),
         _test("MonitorDead", "is silent", {series(ran, service): "0+60x20"}, {20: []}),

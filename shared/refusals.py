@@ -5,7 +5,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-HEADERS = {429: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
+LATER = {"retry-after": "1"}
+HEADERS = {429: LATER, 503: LATER, 401: {"www-authenticate": "Bearer"}}
 
 
 class BadInput(ValueError):
