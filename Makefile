@@ -64,7 +64,7 @@ tools:  ## Prometheus, Alertmanager and wrk where they are missing: by apt-get, 
 
 demo: setup  ## run every pipeline (B=cv: one) with its defaults and print what it reached
 	@set -e; for name in $(B); do (cd blueprints/$$name && dvc repro); done
-	@echo; cd blueprints && python -m shared.objectives table $(B)
+	@echo; python -m shared.objectives table $(B:%=blueprints/%)
 
 repro: setup  ## dvc repro of one blueprint: make repro B=cv
 	cd blueprints/$(ONE) && dvc repro
@@ -163,10 +163,13 @@ containers: setup tools  ## images of all targets on a real engine, with what th
 test: $(PARTS:%=.tested/%)  ## everything; a part that passed runs again once a file has changed, or with AGAIN=1
 	@echo "passed: $(PARTS)"
 
-.tested/%: $(FILES) $(if $(AGAIN),always)
-	@mkdir -p $(@D) && touch $@.begun
+.tested/%: $(FILES) .tested/files $(if $(AGAIN),always)
+	@touch $@.begun
 	$(MAKE) $*
 	@mv $@.begun $@
+
+.tested/files: always  # written anew where a file came or went
+	@mkdir -p $(@D); echo $(FILES) | cmp -s - $@ || echo $(FILES) > $@
 
 always:
 
@@ -190,6 +193,6 @@ lock: setup  ## resolve requirements.lock anew from requirements-dev.txt and eve
 	python -m shared.hashes --constraints requirements.lock blueprints/*/requirements-{serve,edge}.txt
 
 clean:  ## remove environments, caches and what pipelines made, blueprints/*/data among it: keep your own data elsewhere
-	rm -rf .venv .venv-storage .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .venv-storage .tested .mypy_cache .ruff_cache .pytest_cache *.egg-info
 	for folder in blueprints/*; do rm -rf $$folder/{data,models,export,plots,build,dist,checkpoint,simulated,.base,.sample}; done
 	find . -name __pycache__ -prune -exec rm -rf {} +
