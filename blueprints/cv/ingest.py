@@ -85,6 +85,12 @@ def inspect(source: str, max_megapixels: float) -> dict[str, Any]:
     }
 
 
+def stored(number: int, path: str) -> str:
+    """The name of an image in data/raw; not 000001, which would come out of a CSV as a number."""
+    suffix = Path(path).suffix.lower()
+    return f"{number:06d}{suffix if suffix in SUFFIXES else '.image'}"
+
+
 def main() -> None:
     config = params.stage("ingest", IngestParams)
     table = subset(read_source(config), config.limit, config.seed)
@@ -94,8 +100,7 @@ def main() -> None:
     looked = pd.DataFrame(in_order(look, table["path"].tolist(), "ingest"))
     problem = table["problem"].where(table["problem"] != "", looked["problem"])
     manifest = pd.concat([table.drop(columns="problem"), looked.assign(problem=problem)], axis=1)
-    suffixes = [Path(path).suffix.lower() for path in manifest["path"]]
-    names = [f"{i:06d}{suffix * (suffix in SUFFIXES)}" for i, suffix in enumerate(suffixes)]
+    names = [stored(number, path) for number, path in enumerate(manifest["path"])]
     manifest.insert(0, "image", names)
     for row in manifest[manifest["problem"] == ""].itertuples():
         shutil.copyfile(str(row.path), RAW / "images" / str(row.image))

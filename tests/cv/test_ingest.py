@@ -1,5 +1,6 @@
 """Files as people have them: folders, CSVs, odd encodings, broken images, links, strange names."""
 
+import base64
 import hashlib
 import os
 from pathlib import Path
@@ -9,8 +10,13 @@ import ingest
 import manifest
 import numpy as np
 import pandas as pd
+import prepare
 import pytest
+import quantising
+import retrain
+import traffic
 import yaml
+from dataset import samples
 from ingest import IngestParams, inspect, read_source, subset
 from PIL import Image
 
@@ -212,7 +218,29 @@ def test_the_manifest_keeps_strange_names_and_no_folder_of_the_machine(
     assert {f"bad/{name}" for name in [*names, "?.png"]} <= set(table["path"])
     assert str(folder.parent) not in Path("data/raw/manifest.csv").read_text(encoding="utf-8")
     suffixes = {path.suffix for path in Path("data/raw/images").iterdir()}
-    assert suffixes == {".png", ".jpg", ".tiff", ".bmp", ""}
+    assert suffixes == {".png", ".jpg", ".tiff", ".bmp", ".image"}
+
+
+def test_later_stages_read_images_whose_names_have_no_known_suffix(
+    folder: Path, ingested: Any
+) -> None:
+    lines = ["path,label,split"]
+    for split in ("train", "validation", "test"):
+        picture(folder / f"IMG_{split}", format="PNG")
+        picture(folder / f"{split}.dat", format="JPEG")
+        lines += [f"IMG_{split},bad,{split}", f"{split}.dat,good,{split}"]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    table = ingested()
+    assert (table["problem"] == "").all()
+    table.assign(twins=range(6)).to_csv("data/checked.csv", index=False)
+    sizes = {"image_size": 32, "test_share": 0.25, "validation_share": 0.15, "seed": 0}
+    Path("params.yaml").write_text(yaml.safe_dump({"prepare": sizes}))
+    prepare.main()
+    for name in samples()["image"]:  # what `export` reads
+        assert quantising.picture(name).shape == (40, 50, 3)
+    assert base64.b64decode(next(traffic.items("none", seed=0)).body["image"])
+    kept = retrain.former()
+    assert len(kept) == 6 and all(Path(path).is_file() for path in kept["path"])
 
 
 def test_labels_that_look_like_missing_values_are_labels(folder: Path, ingested: Any) -> None:
