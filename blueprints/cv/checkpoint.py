@@ -14,10 +14,16 @@ from shared import params
 State = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
 
 
-def fingerprint(config: str, folder: Path) -> str:
-    """What a checkpoint belongs to: parameters and data; with another one training starts anew."""
-    digest = hashlib.sha256(config.encode())
-    for path in sorted(folder.iterdir()):
+def fingerprint(config: dict[str, Any], folder: Path) -> str:
+    """What a checkpoint belongs to: parameters, data, and the content of `train.weights_file`.
+
+    With another one training starts anew.
+    """
+    digest = hashlib.sha256(json.dumps(config).encode())
+    files = sorted(folder.iterdir())
+    if config["weights"] == "file":
+        files.append(Path(config["weights_file"]))
+    for path in files:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

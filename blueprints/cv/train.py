@@ -157,7 +157,7 @@ def fit(
     start_weights(network, config.architecture, config.weights, config.weights_file)
     frozen, learned = split(network, config.frozen_blocks)
     learned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    mark = checkpoint.fingerprint(config.model_dump_json(), PREPARED)
+    mark = checkpoint.fingerprint(config.model_dump(), PREPARED)
     learning, holding = datasets(config, table, targets)
     given = before(frozen, learning[0][0][None], accelerator.device)
     optimizer = torch.optim.AdamW(learned.parameters(), weight_decay=config.weight_decay)
