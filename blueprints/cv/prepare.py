@@ -19,6 +19,8 @@ from shared import params
 
 CHECKED, PREPARED = Path("data/checked.csv"), Path("data/prepared")
 SAMPLES = ["image", "path", "label", "probability", "subgroup", "split", "sha256"]
+# a split that no row has is drawn from rows whose own says this; empty: nothing
+DRAWN_FROM = {"test": [""], "validation": ["", "train"]}
 Share = Annotated[float, Field(gt=0, le=0.5)]
 
 
@@ -32,17 +34,21 @@ class PrepareParams(params.Params):
 def held_out(groups: np.ndarray, strata: np.ndarray, share: float, seed: int) -> np.ndarray:
     """[m] positions of about `share` of the rows: one fold of a grouped, stratified split.
 
-    Groups stay whole, and every stratum gives the same proportion.
+    Groups stay whole, and every stratum gives the same proportion. Of too few rows it is none.
     """
-    splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
+    folds = max(2, round(1 / share))
+    if np.unique(strata, return_counts=True)[1].max(initial=0) < folds:
+        return np.array([], int)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return np.asarray(next(splitter.split(strata, strata, groups))[1])
 
 
 def split(table: pd.DataFrame, config: PrepareParams) -> pd.Series:
-    """train, validation or test for each row: as column `split` says, the rest drawn.
+    """train, validation or test for each row: what column `split` says is kept.
 
+    Where no row says test, it is drawn from the rows that say nothing; where none says validation,
+    from those and from train. What is left is train.
     Twins and rows of one `group` stay together; strata are label, probability and subgroup.
-    Raises SystemExit when a group ends up in two splits.
     """
     groups = connected(table)
     strata = table[["label", "probability", "subgroup"]].astype(str).agg("|".join, axis=1)
@@ -50,17 +56,25 @@ def split(table: pd.DataFrame, config: PrepareParams) -> pd.Series:
     strata = strata.where(common, table["label"]).to_numpy()
     result = table["split"].to_numpy(dtype=object, copy=True)
     for name, share in (("test", config.test_share), ("validation", config.validation_share)):
-        free = np.flatnonzero(result == "")
-        if name not in result and len(free):
+        if name not in result:
+            free = np.flatnonzero(np.isin(result, DRAWN_FROM[name]))
             result[free[held_out(groups[free], strata[free], share, config.seed)]] = name
     result[result == ""] = "train"
-    crossing = pd.Series(result).groupby(groups).transform("nunique").to_numpy() > 1
+    refuse_unfit(table.assign(split=result), groups)
+    return pd.Series(result, table.index)
+
+
+def refuse_unfit(table: pd.DataFrame, groups: np.ndarray) -> None:
+    """SystemExit for a group in two splits, and for a split without rows."""
+    crossing = table.groupby(groups)["split"].transform("nunique") > 1
     if crossing.any():
         raise SystemExit(f"prepare: a group lies in two splits: {table['path'][crossing].iloc[0]}")
-    absent = sorted({"train", "validation", "test"} - set(result))
+    absent = sorted({"train", "validation", "test"} - set(table["split"]))
     if absent:
-        raise SystemExit(f"prepare: no rows for {absent}; images or groups are too few")
-    return pd.Series(result, table.index)
+        raise SystemExit(
+            f"prepare: no rows for {absent}: column `split` names none, and images or groups to "
+            "draw from are too few; add some, or write the split into that column"
+        )
 
 
 def connected(table: pd.DataFrame) -> np.ndarray:

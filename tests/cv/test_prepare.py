@@ -63,6 +63,38 @@ def test_what_a_given_split_leaves_open_is_drawn() -> None:
     assert 0.1 < (drawn == "validation").mean() < 0.2 and (drawn == "train").any()
 
 
+def test_validation_is_drawn_from_given_train_rows_where_none_is_given() -> None:
+    given = table().assign(group=[str(i // 8) for i in range(400)])
+    given["split"] = np.where(given["group"].astype(int) % 5 == 0, "test", "train")
+    drawn = split(given, CONFIG)
+    assert (drawn[given["split"] == "test"] == "test").all() and (drawn == "test").sum() == 80
+    assert (drawn == "validation").sum() / 320 == pytest.approx(1 / 7, abs=0.03)
+    bad = (given["label"] == "bad").groupby(drawn).mean()
+    assert bad.to_numpy() == pytest.approx([0.25] * 3, abs=0.03)
+    assert drawn.groupby(given["group"]).nunique().max() == 1
+    assert split(given, CONFIG).equals(drawn), "the seed decides"
+    assert not split(given, CONFIG.model_copy(update={"seed": 1})).equals(drawn)
+
+
+def test_a_row_without_a_split_is_train_where_the_other_splits_are_given() -> None:
+    given = table(8).assign(split=["train", ""] * 2 + ["validation"] * 2 + ["test"] * 2)
+    assert split(given, CONFIG).tolist() == ["train"] * 4 + given["split"].tolist()[4:]
+
+
+def test_a_few_rows_without_a_split_join_those_given_as_train() -> None:
+    given = table().assign(split=["train"] * 300 + ["test"] * 97 + [""] * 3)
+    drawn = split(given, CONFIG)
+    assert (drawn == "test").sum() == 97 and 30 < (drawn == "validation").sum() < 55
+
+
+def test_too_few_rows_to_draw_a_split_from_are_refused() -> None:
+    given = table().assign(split=["train"] * 397 + [""] * 3)
+    with pytest.raises(SystemExit, match=r"no rows for \['test'\]: .* to draw from are too few"):
+        split(given, CONFIG)
+    with pytest.raises(SystemExit, match=r"no rows for \['train', 'validation'\]"):
+        split(given.assign(split="test"), CONFIG)
+
+
 @pytest.mark.parametrize(("key", "value"), [("test_share", 0), ("validation_share", 0.9)])
 def test_shares_that_make_no_sense_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValidationError):
