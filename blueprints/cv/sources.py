@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 OPTIONAL = {"probability": np.nan, "group": "", "subgroup": "", "split": ""}
+SPLITS = ("train", "validation", "test")
 
 
 def read_sample(card: Path, positive: str) -> pd.DataFrame:
@@ -56,6 +57,9 @@ def read_csv(path: Path) -> pd.DataFrame:
     unknown = sorted(set(table) - {"path", "label", *OPTIONAL})
     if missing or unknown:
         raise SystemExit(f"ingest: {path}: missing columns {missing}, unknown columns {unknown}")
+    if "split" in table:
+        table["split"] = table["split"].str.strip()
+        refuse_unknown_splits(table, path)
     table["path"] = [str(path.parent / name) for name in table["path"]]
     table["label"] = table["label"].str.strip()
     if "probability" in table:
@@ -64,6 +68,15 @@ def read_csv(path: Path) -> pd.DataFrame:
         wrong = table["probability"].isna() & (text != "")
         table["problem"] = ("probability: not a number: " + text.str[:20]).where(wrong, "")
     return table
+
+
+def refuse_unknown_splits(table: pd.DataFrame, path: Path) -> None:
+    """SystemExit with the first row of the CSV `path` whose split is misspelt."""
+    wrong = table[~table["split"].isin(["", *SPLITS])]
+    if len(wrong):
+        name, split = wrong[["path", "split"]].iloc[0]
+        allowed = f"write {', '.join(SPLITS)}, or leave it empty"
+        raise SystemExit(f"ingest: {path}: {name}: split {split!r} is unknown; {allowed}")
 
 
 def printable(name: str) -> str:

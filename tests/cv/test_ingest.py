@@ -156,6 +156,10 @@ def test_a_csv_with_a_byte_order_mark_and_optional_columns(folder: Path) -> None
         (b"path,label\na,bad\nb,bad,1,2,3\n", "not a UTF-8 CSV: .*line 3"),
         (b"path,label\na.png,good\n", "ingest.positive: bad is not among the labels"),
         (b"path,label\n", "ingest.positive: bad is not among the labels"),
+        (
+            b"path,label,split\na,bad,train\nb,bad,Val\n",
+            "csv: b: split 'Val' is unknown; write train, validation, test, or leave it empty",
+        ),
     ],
 )
 def test_a_wrong_csv_is_named_with_its_mistake(
@@ -164,6 +168,12 @@ def test_a_wrong_csv_is_named_with_its_mistake(
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(SystemExit, match=message):
         read_source(config(tmp_path))
+
+
+def test_splits_of_a_csv_are_kept_without_spaces_and_may_be_empty(folder: Path) -> None:
+    lines = ["path,label,split", "a,bad,train ", "b,bad, validation", "c,good,test", "d,good,"]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    assert read_source(config(folder))["split"].tolist() == ["train", "validation", "test", ""]
 
 
 def test_a_csv_may_point_anywhere_and_name_a_file_twice(folder: Path, ingested: Any) -> None:
