@@ -65,7 +65,7 @@ def split(table: pd.DataFrame, config: PrepareParams) -> pd.Series:
 
 
 def refuse_unfit(table: pd.DataFrame, groups: np.ndarray) -> None:
-    """SystemExit for a group in two splits, and for a split without rows."""
+    """SystemExit for a group in two splits, a split without rows, a label that is not learnt."""
     crossing = table.groupby(groups)["split"].transform("nunique") > 1
     if crossing.any():
         raise SystemExit(f"prepare: a group lies in two splits: {table['path'][crossing].iloc[0]}")
@@ -74,6 +74,14 @@ def refuse_unfit(table: pd.DataFrame, groups: np.ndarray) -> None:
         raise SystemExit(
             f"prepare: no rows for {absent}: column `split` names none, and images or groups to "
             "draw from are too few; add some, or write the split into that column"
+        )
+    learnt = table["label"][table["split"] == "train"]
+    unlearnt = table[~table["label"].isin(learnt)]
+    if len(unlearnt):
+        label, name = unlearnt[["label", "split"]].iloc[0]
+        raise SystemExit(
+            f"prepare: label {label!r} is in {name}, not in train: give some of its rows split "
+            "train, or leave the label out"
         )
 
 

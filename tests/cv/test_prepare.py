@@ -95,6 +95,15 @@ def test_too_few_rows_to_draw_a_split_from_are_refused() -> None:
         split(given.assign(split="test"), CONFIG)
 
 
+@pytest.mark.parametrize("name", ["test", "validation"])
+def test_a_label_that_training_never_sees_is_refused(name: str) -> None:
+    given = table(16).assign(split=["train"] * 8 + ["validation"] * 4 + ["test"] * 4)
+    given.loc[8 if name == "validation" else 12, "label"] = "crack"
+    wanted = f"label 'crack' is in {name}, not in train: give some of its rows split train, or"
+    with pytest.raises(SystemExit, match=wanted):
+        split(given, CONFIG)
+
+
 @pytest.mark.parametrize(("key", "value"), [("test_share", 0), ("validation_share", 0.9)])
 def test_shares_that_make_no_sense_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValidationError):
