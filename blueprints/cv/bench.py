@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import manifest
 import mlflow
 import numpy as np
-import pandas as pd
 from fastapi import Body, FastAPI
 from predictor import Predictor, decode
 
@@ -89,7 +89,7 @@ def settings() -> dict[str, Any]:
 def main() -> None:
     given, service = benchmark.arguments(__doc__), settings()
     model, threads = service["model"], service["threads"]
-    table = pd.read_csv(FOLDER / "data/prepared/samples.csv")
+    table = manifest.read(FOLDER / "data/prepared/samples.csv")
     names = table.loc[table["split"] == "test", "image"].head(100)
     files = [(FOLDER / "data/raw/images" / name).read_bytes() for name in names]
     asked = [{"inputs": [base64.b64encode(content).decode()]} for content in files]

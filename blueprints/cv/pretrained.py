@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +32,9 @@ def start_weights(
 
 def _pretrained(architecture: str, weights: str, file: str | None) -> dict[str, torch.Tensor]:
     if weights == "file":
-        return load_file(file or "")
+        if file is None or not Path(file).is_file():
+            raise SystemExit(f"params.yaml: train.weights_file: {file!r} is no file")
+        return load_file(file)
     if weights == "torchvision":
         best = torchvision.models.get_model_weights(architecture).DEFAULT
         return dict(best.get_state_dict(progress=True, check_hash=True))

@@ -48,7 +48,7 @@ def kept(rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
 def former() -> pd.DataFrame:
     """The images that the present model was made of, with the split each was in."""
     table = manifest.read(Path("data/checked.csv"))
-    splits = pd.read_csv("data/prepared/samples.csv").set_index("image")["split"]
+    splits = manifest.read(Path("data/prepared/samples.csv")).set_index("image")["split"]
     table = table.assign(split=table["image"].map(splits), live=False)
     table["path"] = [str((manifest.RAW / "images" / name).resolve()) for name in table["image"]]
     return table[table["split"].notna()]

@@ -10,10 +10,10 @@ python traffic.py --count 2000 --shift darker   the lamp of the camera has lost 
 import base64
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import manifest
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from shared import replay
@@ -42,7 +42,7 @@ def encoded(pixels: np.ndarray) -> str:
 
 def items(shift: str, seed: int) -> Iterator[Item]:
     """Test images without end: in a new order each time round."""
-    table = pd.read_csv("data/prepared/samples.csv")
+    table = manifest.read(Path("data/prepared/samples.csv"))
     test, draw = table[table["split"] == "test"], np.random.default_rng(seed)
     while True:
         for row in test.iloc[draw.permutation(len(test))].itertuples():

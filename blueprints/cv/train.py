@@ -90,6 +90,11 @@ def datasets(
 ) -> tuple[Images, Images]:
     """What is learned from, turned and jittered, and what is validated on, as it is."""
     learning = (table["split"] == "train").to_numpy()
+    if learning.sum() < config.batch_size:
+        raise SystemExit(
+            f"params.yaml: train.batch_size: {config.batch_size} is more than the "
+            f"{learning.sum()} images to learn from; make it smaller"
+        )
     turns, jitter = turn_numbers(config.flips, config.turns), jittered(config.jitter)
     return (
         Images(table[learning], targets[learning], turns, jitter),

@@ -47,6 +47,9 @@ def test_what_does_not_exist_is_named() -> None:
         build("resnet1", 2)
     with pytest.raises(SystemExit, match="packaged exist for squeezenet1_1 and efficientnet_lite0"):
         start_weights(build("resnet18", 2), "resnet18", "packaged")
+    for file in (None, "no.safetensors"):
+        with pytest.raises(SystemExit, match=r"train\.weights_file: .* is no file"):
+            start_weights(build("resnet18", 2), "resnet18", "file", file)
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0", "densenet121"])

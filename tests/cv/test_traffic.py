@@ -2,6 +2,8 @@
 
 import base64
 import io
+import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,21 @@ def test_a_picture_arrives_as_it_was(gray: bool) -> None:
     found = Image.open(io.BytesIO(content))
     assert found.mode == ("L" if gray else "RGB")
     assert (np.asarray(found.convert("RGB")) == pixels).all()
+
+
+def test_truths_are_the_labels_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes that are called 0 and 1 are text for the service, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/raw/images").mkdir(parents=True)
+    (tmp_path / "data/prepared").mkdir()
+    for name in ("000001", "000002"):
+        Image.fromarray(PIXELS).save(tmp_path / "data/raw/images" / name, "PNG")
+    rows = "image,label,split\n000001,0,test\n000002,1,test\n"
+    (tmp_path / "data/prepared/samples.csv").write_text(rows)
+    found = {item.truth for item in itertools.islice(traffic.items("none", 0), 4)}
+    assert found == {"0", "1"}
 
 
 def test_shifts_change_what_they_say_and_nothing_else() -> None:

@@ -82,3 +82,13 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, changed: dict[str, 
         assert (tmp_path / name / "models/model.safetensors").stat().st_size > 1_000_000
     for loss in ("train_loss", "val_loss"):
         assert found["two"][loss] == pytest.approx(found["one"][loss], rel=0.02), loss
+
+
+def test_a_batch_larger_than_what_is_learned_from_is_named(tmp_path: Path) -> None:
+    environment = prepared(tmp_path, batch_size=64)
+    command = [sys.executable, str(CV / "train.py")]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "train.batch_size: 64 is more than the 48 images to learn from" in done.stderr
