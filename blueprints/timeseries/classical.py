@@ -108,7 +108,7 @@ def begin(name: str, history: Array, season_length: int, parameters: dict[str, f
             name, state | given | {"season": season[None]}, history[m if m > 1 else 1 :]
         )
     multiplied = bool((history > 0).all()) and m > 1
-    season = seasonal_means(history, m, multiplied)
+    season = single.seasonal_means(history, m, multiplied)
     whole = np.resize(season, len(history))
     plain = history / whole if multiplied else history - whole
     slope = np.polyfit(np.arange(len(plain)), plain, 1)[0]
@@ -120,20 +120,6 @@ def begin(name: str, history: Array, season_length: int, parameters: dict[str, f
         "multiplied": np.array([float(multiplied)]),
     }
     return single.through(name, state | given, history[1:])
-
-
-def seasonal_means(values: Array, m: int, multiplied: bool) -> Array:
-    """[m] pattern of the season by classical decomposition; the first value's place comes first."""
-    if m == 1:
-        return np.full(1, 1.0 if multiplied else 0.0)
-    weights = np.ones(m) if m % 2 else np.r_[0.5, np.ones(m - 1), 0.5]
-    trend = np.convolve(values, weights / m, mode="valid")
-    start = len(weights) // 2
-    middle = values[start : start + len(trend)]
-    ratio = middle / trend if multiplied else middle - trend
-    places = (start + np.arange(len(ratio))) % m
-    means = np.array([ratio[places == place].mean() for place in range(m)])
-    return means / means.mean() if multiplied else means - means.mean()
 
 
 def combined(forecasts: dict[str, Array], names: list[str]) -> Array:

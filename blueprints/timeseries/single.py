@@ -1,6 +1,7 @@
-"""A single series through its history in plain floats, as `classical.advance` goes with arrays.
+"""A single series, for `classical`: the pattern of its season, and what its history leaves behind.
 
-A request by history takes hundreds of steps; an array of one element costs twenty times a float.
+It goes through the history in plain floats, as `classical.advance` does with arrays: a request by
+history takes hundreds of steps, and an array of one element costs twenty times a float.
 """
 
 import numpy as np
@@ -64,6 +65,20 @@ def croston(state: State, values: list[float]) -> State:
         )
         since = 1.0
     return state | _arrays({"demand": demand, "interval": interval, "since": since})
+
+
+def seasonal_means(values: Array, m: int, multiplied: bool) -> Array:
+    """[m] pattern of the season by classical decomposition; the first value's place comes first."""
+    if m == 1:
+        return np.full(1, 1.0 if multiplied else 0.0)
+    weights = np.ones(m) if m % 2 else np.r_[0.5, np.ones(m - 1), 0.5]
+    trend = np.convolve(values, weights / m, mode="valid")
+    start = len(weights) // 2
+    middle = values[start : start + len(trend)]
+    ratio = middle / trend if multiplied else middle - trend
+    places = (start + np.arange(len(ratio))) % m
+    means = np.array([ratio[places == place].mean() for place in range(m)])
+    return means / means.mean() if multiplied else means - means.mean()
 
 
 def _floats(state: State, *names: str) -> list[float]:

@@ -186,10 +186,10 @@ def test_the_pattern_of_a_season_is_that_of_sktime(season_length: int, product: 
     values = np.random.default_rng(5).gamma(5, 10, 41)
     kind = "multiplicative" if product else "additive"
     if season_length == 1:
-        assert classical.seasonal_means(values, 1, product) == [float(product)]
+        assert single.seasonal_means(values, 1, product) == [float(product)]
         return
     theirs = Deseasonalizer(sp=season_length, model=kind).fit(model.pd.Series(values)).seasonal_
-    found = classical.seasonal_means(values, season_length, product)
+    found = single.seasonal_means(values, season_length, product)
     np.testing.assert_allclose(found, theirs, rtol=1e-12)
 
 
