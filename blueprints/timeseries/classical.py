@@ -122,6 +122,25 @@ def begin(name: str, history: Array, season_length: int, parameters: dict[str, f
     return single.through(name, state | given, history[1:])
 
 
+def finished(
+    forecasts: dict[str, Array], recent: Array, negative: bool, members: list[str]
+) -> dict[str, Array]:
+    """Candidates [series, horizon] as they are judged and served, with `combination` of `members`.
+
+    Nothing is below zero unless `negative`. What has not moved in all of `recent` [series, t] stays
+    where it is: such are mostly products that nobody sells any more, which Croston does not notice.
+    """
+    floor = -np.inf if negative else 0.0
+    still = np.nanmax(recent, axis=1) == np.nanmin(recent, axis=1)
+    found = {
+        name: np.where(still[:, None], recent[:, :1], np.maximum(values, floor))
+        for name, values in forecasts.items()
+    }
+    if members:
+        found["combination"] = combined(found, members)
+    return found
+
+
 def combined(forecasts: dict[str, Array], names: list[str]) -> Array:
     """The median of several candidates' forecasts, without those that could not be fitted."""
     with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from typing import Any
 import features
 import model
 import numpy as np
-from classical import combined
+from classical import finished
 from dataset import Moments, Series, inputs, targets
 from joblib import Parallel, delayed
 from tqdm import tqdm
@@ -92,10 +92,8 @@ def fold(
     if "global" in {*config.candidates, *config.combined}:
         booster = fitted_global(series, known[0], back, config, meta)
         forecasts["global"] = predicted(booster, series, known[1], meta)
-    floor = -np.inf if meta["negative"] else 0.0
-    forecasts = {name: np.maximum(values, floor) for name, values in forecasts.items()}
-    if "combination" in config.candidates:
-        forecasts["combination"] = combined(forecasts, list(config.combined))
+    members = list(config.combined) if "combination" in config.candidates else []
+    forecasts = finished(forecasts, known[1].recent, meta["negative"], members)
     whole = {name: np.full((len(series), meta["horizon"]), np.nan) for name in forecasts}
     for name, values in forecasts.items():
         whole[name][known[1].series] = values

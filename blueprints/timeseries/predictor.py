@@ -1,8 +1,8 @@
 """Forecasts without torch, sktime or pandas: numpy and ONNX Runtime on what `export` wrote.
 
-The one place of pre- and post-processing: service, batch, evaluation and export checks call this
-file. A series the model knows is forecast from its own state, brought up to date with the values
-that came since; an unknown one from its history, with the parameters usual for the others.
+Service and batch call this file, and `export` checks that it forecasts what `evaluate` scores. A
+series the model knows is forecast from its own state, brought up to date with the values that came
+since; an unknown one from its history, with the parameters usual for the others.
 """
 
 import json
@@ -98,17 +98,13 @@ class Predictor:
 
     def candidates(self, known: Known, horizon: int, covariates: Array | None) -> dict[str, Array]:
         """Means [n, horizon] of every exported candidate; covariates: [n, horizon, columns]."""
-        floor = -np.inf if self.meta["negative"] else 0.0
         found = {
             name: classical.forecast(name, state, horizon) for name, state in known.states.items()
         }
         if self.session is not None:
             found["global"] = self._global(known, horizon, covariates)
-        found = {name: np.maximum(values, floor) for name, values in found.items()}
         members = [name for name in self.meta["combined"] if name in found]
-        if members:
-            found["combination"] = classical.combined(found, members)
-        return found
+        return classical.finished(found, known.recent, self.meta["negative"], members)
 
     def _global(self, known: Known, horizon: int, covariates: Array | None) -> Array:
         steps, more = np.arange(1, horizon + 1), []
@@ -138,8 +134,6 @@ class Predictor:
         for i, (name, last) in enumerate(zip(known.chosen, known.last, strict=True)):
             mean = found[name][i]
             mean = np.where(np.isfinite(mean), mean, known.recent[i, place])
-            if np.nanmax(known.recent[i]) == np.nanmin(known.recent[i]):
-                mean = np.full(horizon, known.recent[i, 0])  # what has never moved
             bands = {
                 f"{level:g}": intervals.interval(mean, unit[i], level, self.meta)
                 for level in levels

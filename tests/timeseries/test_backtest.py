@@ -223,3 +223,13 @@ def test_forecasts_go_below_zero_only_where_values_do() -> None:
         meta = META | {"negative": negative}
         found = folds.fold(falling, known, 0, CONFIG, meta)[0]
         assert (found["theta"] < 0).any() == negative
+
+
+def test_what_has_stopped_moving_is_judged_by_the_forecasts_that_are_served() -> None:
+    """One of the series has four seasons of zeros when the fold looks ahead."""
+    given = drawn()
+    ended = np.r_[given[0].values[:14], np.zeros(32)]
+    found = fold([*given[:5], series("ended", ended, 40)], 10)
+    assert set(found) == set(CONFIG.candidates)
+    for name, values in found.items():
+        assert values[5].tolist() == [0] * 6 and values[0].min() > 0, name

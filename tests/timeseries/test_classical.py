@@ -221,3 +221,14 @@ def test_plain_floats_go_through_a_history_as_arrays_do(name: str, steps: int) -
     assert set(found) == set(expected)
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-12), key
+
+
+def test_a_forecast_moves_only_where_the_series_does_and_above_zero_where_it_is() -> None:
+    nan = float("nan")
+    recent = np.array([[4.0, 4, 4, nan], [0, 0, 0, 0], [3, 5, 3, 5]])
+    given = {"a": np.array([[9.0, nan], [1, -1], [-2, 6]]), "b": np.ones((3, 2))}
+    found = classical.finished(given, recent, False, ["a", "b"])
+    assert found["a"].tolist() == [[4, 4], [0, 0], [0, 6]]
+    assert found["combination"].tolist() == [[4, 4], [0, 0], [0.5, 3.5]]
+    found = classical.finished(given, recent, True, [])
+    assert found["a"][2].tolist() == [-2, 6] and set(found) == {"a", "b"}

@@ -139,9 +139,18 @@ def test_new_values_are_counted_by_time_when_the_table_lost_its_beginning(
     assert wanted.timestamps == predictor.forecast(known, 4, [80.0])[0].timestamps
 
 
-def test_what_never_moved_is_forecast_to_stay(predictor: Predictor) -> None:
-    (found,) = predictor.forecast(predictor.of_history(np.zeros(30), LAST), 4, [80.0])
-    assert found.mean.tolist() == [0, 0, 0, 0] and found.intervals["80"][0].tolist() == [0] * 4
+@pytest.mark.parametrize("values", [np.zeros(30), np.r_[values_of(1, 14), np.full(16, 7.0)]])
+def test_every_candidate_forecasts_what_has_stopped_moving_to_stay(
+    predictor: Predictor, values: np.ndarray
+) -> None:
+    known = predictor.of_history(values, LAST)
+    candidates = predictor.candidates(known, 4, None)
+    assert set(candidates) == set(model.NAMES)
+    for name, means in candidates.items():
+        assert means.tolist() == [[values[-1]] * 4], name
+    (found,) = predictor.forecast(known, 4, [80.0])
+    assert found.mean.tolist() == [values[-1]] * 4
+    assert values.any() or found.intervals["80"][0].tolist() == [0] * 4
 
 
 def test_a_history_is_forecast_near_the_series_itself(predictor: Predictor) -> None:
