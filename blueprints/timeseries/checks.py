@@ -61,15 +61,15 @@ def usable_rows(
     return rows.assign(step=step)[good].drop(columns="problem").reset_index(drop=True), found
 
 
-def gaps(rows: pd.DataFrame, table: pd.DataFrame, frequency: str) -> pd.DataFrame:
-    """Where steps are missing inside a series: the first missing one of each gap."""
+def gaps(rows: pd.DataFrame, table: pd.DataFrame, frequency: str, then: str) -> pd.DataFrame:
+    """Where steps are missing inside a series: the first one of each gap, and what `then` is."""
     same = rows["series_id"].eq(rows["series_id"].shift())
     missing = rows["step"].diff() - 1
     broken = same & (missing > 0)
     before = pd.DatetimeIndex(rows["timestamp"].shift()[broken])
     of = table.loc[rows["series_id"][broken]]
     text = of["missing"].astype(str) + " of " + of["span"].astype(str) + " steps missing"
-    text += of["gappy"].map({True: ": left out", False: ""})
+    text += of["gappy"].map({True: ": left out", False: then})
     return pd.DataFrame(
         {
             "series_id": rows["series_id"][broken],
@@ -81,10 +81,7 @@ def gaps(rows: pd.DataFrame, table: pd.DataFrame, frequency: str) -> pd.DataFram
 
 
 def neighbourhood(rows: pd.DataFrame, values: pd.Series, season_length: int) -> np.ndarray:
-    """The median of one and two seasons before and after, moved by the usual change per season.
-
-    NaN where there are none.
-    """
+    """Median of one and two seasons before and after, moved by the change per season; else NaN."""
     series = pd.factorize(rows["series_id"])[0]
     step = (rows["step"] - rows["step"].min()).to_numpy() + 2 * season_length
     key = series * (step.max() + 2 * season_length + 1) + step  # ascending, as rows are sorted
@@ -128,7 +125,8 @@ def outliers(rows: pd.DataFrame, season_length: int, limit: float) -> pd.DataFra
 
 def missing_covariates(rows: pd.DataFrame, covariates: list[str]) -> pd.DataFrame:
     """Rows that lack a covariate; a row that lacks two is there twice."""
-    parts = [of_rows(rows[rows[name].isna()], f"{name} is missing") for name in covariates]
+    then = "is missing: the one before is taken"
+    parts = [of_rows(rows[rows[name].isna()], f"{name} {then}") for name in covariates]
     return pd.concat([of_rows(rows[:0], ""), *parts])
 
 

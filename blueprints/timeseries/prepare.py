@@ -56,7 +56,8 @@ def completed(
     """One series on every step of its grid: value, covariates, `filled`, `split`.
 
     The last `config.tested` steps are the test; the part before is filled without looking at them.
-    Where no row means no demand, zeros are values like others, up to the `end` of all series.
+    Where no row means no demand, zeros are values like others, up to the `end` of all series. They
+    have the covariates of the step before: missing ones would tell the model where nothing is sold.
     """
     index, zeros = rows.set_index("timestamp").drop(columns="series_id"), config.gaps == "zero"
     grid = frequency.grid(index.index[0], end if zeros else index.index[-1], meta["frequency"])

@@ -72,9 +72,10 @@ def usable_series(
     same, zero = kept["low"] == kept["high"], kept["low"] == 0
     always = [f"always {value:.6g}" for value in kept["low"]]
     length = series["points"].astype(str) + f" points, {needed} are needed: left out"
+    then = ": zeros, with the covariates before them" if zeros and meta["covariates"] else ""
     found = {
         "too_short": checks.of_series(series, short, length),
-        "gaps": checks.gaps(rows, series, meta["frequency"]),
+        "gaps": checks.gaps(rows, series, meta["frequency"], then),
         "negative": checks.of_rows(below, "below zero: series left out"),
         "constant": checks.of_series(kept, same & ~zero, always),
         "all_zero": checks.of_series(kept, same & zero, "always 0"),

@@ -68,6 +68,14 @@ def test_no_row_means_no_demand_up_to_the_end_of_all_series() -> None:
     assert found["value"][2] == 2 and np.flatnonzero(found["filled"]).tolist() == [2]
 
 
+def test_zeros_have_the_covariates_before_them_unless_their_rows_are_given() -> None:
+    """None are missing: the model would learn from that, and be scored by it, where demand is 0."""
+    table = rows([5.0, 7, 0, 4, 0, 6, 8], missing=(2,)).assign(price=[1.0, 1, 0, 0, 0, 1])
+    found = prepare.completed(table, pd.Timestamp("2024-01-08"), META, config(gaps="zero"))
+    assert found["value"].tolist() == [5, 7, 0, 4, 0, 6, 8, 0]
+    assert found["price"].tolist() == [1, 1, 1, 0, 0, 0, 1, 1]
+
+
 def test_a_gap_at_the_end_of_training_does_not_see_the_test() -> None:
     calm = prepare.completed(rows([1.0] * 7 + [1, 1, 1], missing=(6,)), END, META, config())
     wild = prepare.completed(rows([1.0] * 7 + [900, 900, 900], missing=(6,)), END, META, config())

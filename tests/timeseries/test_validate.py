@@ -248,7 +248,18 @@ def test_missing_covariates_are_listed_and_their_rows_stay(table: pd.DataFrame) 
     table.loc[[5, 6], "price"] = np.nan
     report, usable = examine(table)
     found = only(report, "covariate_missing")
-    assert found["count"] == 2 and found["detail"] == "price is missing" and len(usable) == 2400
+    assert found["count"] == 2 and len(usable) == 2400
+    assert found["detail"] == "price is missing: the one before is taken"
+
+
+def test_zeros_for_missing_rows_say_which_covariates_they_have(table: pd.DataFrame) -> None:
+    meta = {"frequency": "MS", "season_length": 12, "covariates": ["price"], "gaps": "zero"}
+    table, config = table.assign(price=1.0).drop(index=[10]), validate.ValidateParams(**LIMITS)
+    said = only(validate.examine(table, config, meta, HORIZON)[0], "gaps")["detail"]
+    assert said == "1 of 120 steps missing: zeros, with the covariates before them"
+    meta["covariates"] = []
+    plain = validate.examine(table.drop(columns="price"), config, meta, HORIZON)[0]
+    assert only(plain, "gaps")["detail"] == "1 of 120 steps missing"
 
 
 def shifted(table: pd.DataFrame, steps: int) -> pd.Series:
