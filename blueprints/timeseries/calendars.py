@@ -8,7 +8,6 @@ import functools
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -35,6 +34,11 @@ class Frequency:
     count: int
     unit: str
     anchor: int = 0
+
+    @property
+    def length(self) -> int:
+        """Microseconds of a step; of weeks, months and their like at least so many."""
+        return self.count * LENGTHS.get(self.unit, DAY)
 
     def day(self, number: Array) -> Array:
         """The day of the timestamp with this number."""
@@ -124,8 +128,8 @@ def next_steps(last: datetime | np.datetime64, frequency: str, horizon: int) -> 
     return found.astype("datetime64[us]")
 
 
-def moment(text: str, zone: str) -> datetime:
-    """The time of an ISO 8601 text; one with an offset becomes the local time of `zone`."""
+def moment(text: str) -> datetime:
+    """The time of an ISO 8601 text, with its offset where it has one."""
     if not (found := ISO.fullmatch(text)) or int(found[1]) not in YEARS:
         raise ValueError(f"{text[:40]} is not ISO 8601 of {YEARS[0]} to {YEARS[-1]}")
     year, month, day, month_2, day_2, hour, minute, second, part, offset = found.groups()
@@ -138,4 +142,4 @@ def moment(text: str, zone: str) -> datetime:
     if offset != "Z":
         minutes = offset[3:].lstrip(":") or "0"
         east = timedelta(hours=int(offset[1:3]), minutes=int(minutes)) * int(f"{offset[0]}1")
-    return time.replace(tzinfo=timezone(east)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return time.replace(tzinfo=timezone(east))

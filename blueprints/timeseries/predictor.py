@@ -31,7 +31,7 @@ class Known:
     chosen: list[str]
     recent: Array  # [n, seasons * season_length], newest first
     observations: Array  # [n]
-    last: list[datetime]
+    last: list[datetime]  # local times; those of a request that has offsets have one, too
     states: dict[str, classical.State]
 
 
@@ -121,7 +121,7 @@ class Predictor:
         return features.unsquash(base + change.reshape(base.shape))
 
     def next_steps(self, last: datetime, horizon: int) -> Array:
-        return calendars.next_steps(last, self.meta["frequency"], horizon)
+        return calendars.next_steps(last.replace(tzinfo=None), self.meta["frequency"], horizon)
 
     def forecast(
         self, known: Known, horizon: int, levels: list[float], covariates: Array | None = None
@@ -138,6 +138,7 @@ class Predictor:
                 f"{level:g}": intervals.interval(mean, unit[i], level, self.meta)
                 for level in levels
             }
-            times = [time.isoformat() for time in self.next_steps(last, horizon).tolist()]
+            ahead = self.next_steps(last, horizon).tolist()
+            times = [time.replace(tzinfo=last.tzinfo).isoformat() for time in ahead]
             answers.append(Answer(times, mean, bands, name))
         return answers

@@ -1,8 +1,8 @@
 """What a request may ask, and how it is checked: each refusal names the field and the limit."""
 
-import re
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import calendars
 import numpy as np
@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.guards import BadInput
 
-OFFSET = re.compile(r"[T ].*(Z|[+-]\d\d(?::?\d\d)?)$")  # the offset of an ISO 8601 time
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -18,7 +17,7 @@ class History(BaseModel):
     """A series that the model has not seen: a value for each timestamp, the oldest first."""
 
     model_config = STRICT
-    timestamps: list[str] = Field(description="ISO 8601, one after the other at the frequency")
+    timestamps: list[str] = Field(description="ISO 8601, a step apart; all with an offset or none")
     values: list[float]
 
 
@@ -103,30 +102,49 @@ def history(given: History, meta: dict[str, Any], most: int) -> tuple[list[datet
         raise BadInput("history.values", f"{min(values):g} at {at[:40]} is negative")
     if max(map(abs, values)) > 1e15:
         raise BadInput("history.values", "above 1e15 in size")
-    return timestamps(given.timestamps, meta["frequency"], meta["timezone"]), values
+    return timestamps(given.timestamps, meta), values
 
 
-def timestamps(texts: list[str], expected: str, zone: str) -> list[datetime]:
-    """The timestamps, which must follow each other at the model's frequency.
-
-    Those with an offset become local times of `zone`, as `ingest` makes them.
-    """
-    offsets = {bool(OFFSET.search(text)) for text in texts}
+def timestamps(texts: list[str], meta: dict[str, Any]) -> list[datetime]:
+    """The timestamps, which must follow each other at the model's frequency; see `local`."""
+    expected, zone = meta["frequency"], meta["timezone"]
     try:
-        if len(offsets) > 1 or not all(0 < len(text) <= 40 for text in texts):
-            raise ValueError("mixed, empty or long")
-        times = [calendars.moment(text, zone) for text in texts]
+        times = [calendars.moment(text) for text in texts]
+        zoned = times[0].tzinfo is not None
+        mixed = any((time.tzinfo is not None) != zoned for time in times)
+        if mixed or max(map(len, texts)) > 40:
+            raise ValueError("mixed or long")
     except ValueError:
-        raise BadInput(
-            "history.timestamps", "are not all ISO 8601, either with or without an offset"
-        ) from None
-    steps, rest = calendars.steps(np.array(times, "datetime64[us]"), expected)
+        reason = "are not all ISO 8601, either with or without an offset"
+        raise BadInput("history.timestamps", reason) from None
+    times = local(times, meta) if zoned else times
+    clocks = [time.replace(tzinfo=None) for time in times]
+    steps, rest = calendars.steps(np.array(clocks, "datetime64[us]"), expected)
     off = np.flatnonzero((rest != rest[0]) | (rest < 0))
     if len(off):
-        reason = f"{texts[off[0]]} is not on the model's frequency {expected}"
+        how = f" as a time of {zone}; send local times without an offset" if zoned else ""
+        reason = f"{texts[off[0]]} is not on the model's frequency {expected}{how}"
         raise BadInput("history.timestamps", reason)
     jumps = np.flatnonzero(np.diff(steps) != 1)
     if len(jumps):
         pair = f"{texts[jumps[0]]} is not followed by the next step but by {texts[jumps[0] + 1]}"
-        raise BadInput("history.timestamps", f"{pair}; frequency {expected}, without gaps")
+        hours = not zoned and calendars.parse(expected).length < calendars.DAY
+        how = "; where clocks change, send an offset" if hours else ""
+        raise BadInput("history.timestamps", f"{pair}; frequency {expected}, without gaps{how}")
     return times
+
+
+def local(times: list[datetime], meta: dict[str, Any]) -> list[datetime]:
+    """Times with an offset as the model counts them: local ones of its time zone, as in `ingest`.
+
+    Steps of an hour or less all take the newest offset, so that they go on where clocks change.
+    Dates count as written where only that gives the time of day that the model's series have.
+    """
+    zone: tzinfo = ZoneInfo(meta["timezone"])
+    length = calendars.parse(meta["frequency"]).length
+    if length <= calendars.LENGTHS["h"]:
+        zone = timezone(times[-1].astimezone(zone).utcoffset())
+    found = [time.astimezone(zone) for time in times]
+    usual = {meta["ends"][0][11:19]}
+    written, counted = ({time.isoformat()[11:19] for time in these} for these in (times, found))
+    return times if length >= calendars.DAY and written == usual != counted else found

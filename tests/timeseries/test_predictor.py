@@ -1,8 +1,10 @@
 """Forecasts from exported files alone: known series, new values, histories, hostile questions."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import features
 import lightgbm
@@ -10,7 +12,6 @@ import model
 import numpy as np
 import pandas as pd
 import pytest
-import requested
 from predictor import BadInput, Known, Predictor
 from safetensors.numpy import save_file
 from trees import to_onnx
@@ -203,33 +204,14 @@ def test_negative_series_may_have_negative_forecasts(tmp_path: Path) -> None:
     assert (found.mean < 0).all() and (found.intervals["80"][0] < found.mean).all()
 
 
-META = {"frequency": "MS", "season_length": 4, "horizon": 6, "levels": [80.0], "covariates": []}
-
-
-@pytest.mark.parametrize(
-    ("texts", "frequency", "said"),
-    [
-        (["2024-01", "2024-02", "2024-03"], "MS", None),
-        (["2024-03-01T00:00:00+01:00", "2024-04-01T00:00:00+02:00"], "MS", None),
-        (["2024-01-01T00:00:00+00:00", "2024-01-02T00:00:00Z"], "MS", "not on the model's"),
-        (["2024-01-31", "2024-02-29", "2024-03-31"], "ME", None),
-        (["2024-01-15", "2024-02-15"], "MS", "is not on the model's frequency MS"),
-        (["2024-01-01", "2024-03-01"], "MS", "is not followed by the next step"),
-        (["2024-02-01", "2024-01-01"], "MS", "is not followed by the next step"),
-        (["2024-01-01", "2024-01-01"], "MS", "is not followed by the next step"),
-        (["2024-01-01", "2024-01-02T03:00"], "D", "is not on the model's frequency D"),
-        (["01/02/2024", "02/02/2024"], "D", "ISO 8601"),
-        (["2024-01-01", ""], "D", "ISO 8601"),
-        (["2024-01-01", "2024-01-02T00:00+01:00"], "D", "ISO 8601"),
-        (["1400-01-01", "1400-01-02"], "D", "ISO 8601"),
-        (["9" * 10000, "2024"], "D", "ISO 8601"),
-    ],
-)
-def test_timestamps_are_those_of_the_model_or_refused(
-    texts: list[str], frequency: str, said: str | None
-) -> None:
-    if said is None:
-        assert len(requested.timestamps(texts, frequency, "Europe/Berlin")) == len(texts)
-    else:
-        with pytest.raises(BadInput, match=said):
-            requested.timestamps(texts, frequency, "Europe/Berlin")
+def test_an_answer_has_offsets_where_the_question_has_them(predictor: Predictor) -> None:
+    values, zone = values_of(0, LENGTH), ZoneInfo("Europe/Berlin")
+    for last, wanted in (
+        (datetime(2024, 3, 29), ["2024-03-30T00:00:00", "2024-03-31T00:00:00"]),
+        (
+            datetime(2024, 3, 30, tzinfo=zone),
+            ["2024-03-31T00:00:00+01:00", "2024-04-01T00:00:00+02:00"],
+        ),
+    ):
+        (found,) = predictor.forecast(predictor.of_history(values, last), 2, [80.0])
+        assert found.timestamps == wanted
