@@ -66,8 +66,7 @@ def settings(config: ServiceParams) -> dict[str, Any]:
         "metrics": {"enabled": False},
         # guards.py writes one line of JSON instead
         "logging": {"access": {"enabled": False}},
-        # Spans are half the time of a light request, exported or not.
-        "tracing": {"excluded_urls": ".*"},
+        "tracing": telemetry.tracing(),
     }
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a service's workers, on /metrics.
+"""What Prometheus is told of a service's workers, on /metrics; and where traces go, if anywhere.
 
 BentoML sets PROMETHEUS_MULTIPROC_DIR for its workers before they import anything, so that whichever
 is asked answers for all. It empties that folder at its start: services that share a machine need a
@@ -7,6 +7,7 @@ BENTOML_HOME of their own each.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import prometheus_client
 import psutil
@@ -53,6 +54,27 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return prometheus_client.generate_latest(registry)
+
+
+def tracing() -> dict[str, Any]:
+    """BentoML's settings: a span of each request, by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT.
+
+    Without that address there are none: they are half the time of a light request. Of requests that
+    bring no `traceparent`, the share OTEL_TRACES_SAMPLER_ARG is traced, all of them by default.
+    """
+    address = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not address:
+        return {"excluded_urls": ".*"}
+    given = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise SystemExit(f"OTEL_TRACES_SAMPLER_ARG: {given!r} is not a share from 0 to 1")
+    otlp = {"protocol": "http", "endpoint": f"{address.rstrip('/')}/v1/traces"}
+    quiet = "/livez,/readyz,/healthz,/metrics"
+    return {"exporter_type": "otlp", "otlp": otlp, "sample_rate": share, "excluded_urls": quiet}
 
 
 def forget_dead_workers() -> None:

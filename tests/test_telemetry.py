@@ -1,10 +1,21 @@
-"""Prometheus' page for several workers, some of which were killed; each is a process of its own."""
+"""Prometheus' page for several workers, some of which were killed; traces of a real service."""
 
+import http.server
 import os
 import re
 import subprocess
 import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
+
+import pytest
+import shipped
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from shared import benchmark, packaging, telemetry
 
 WORKER = """
 import signal, os
@@ -42,3 +53,62 @@ def test_counts_of_killed_workers_stay_and_their_gauges_go(tmp_path: Path) -> No
     for page in (before, after):
         name = 'service_request_seconds_bucket{le="%s",path="/act",status="2xx"}'
         assert page[name % "0.02"] == 0 and page[name % "0.05"] == page[name % "+Inf"] == 2
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes spans as an OpenTelemetry collector does."""
+
+    received: list[tuple[str, str]]  # trace, name
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for scope in resource.scope_spans:
+                found = [(span.trace_id.hex(), span.name) for span in scope.spans]
+                self.received.extend(found)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_traces_go_to_a_collector_once_it_is_named(
+    folder: Path, document: dict[str, Any], tmp_path: Path
+) -> None:
+    """Those that a caller asks for: its share of others is 0."""
+    shipped.write(folder, document)
+    packaging.assemble(folder, folder / "build")
+    Collector.received = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port, trace = benchmark.free_port(), "ab" * 16
+    own = os.environ | {"BENTOML_HOME": str(tmp_path / "store"), "OTEL_TRACES_SAMPLER_ARG": "0"}
+    own |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+    command = [sys.executable, "-m", "bentoml", "serve", "service", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with benchmark.running(
+        command, url + "/readyz", tmp_path / "log", cwd=folder / "build", env=own
+    ):
+        for headers in ({}, {"traceparent": f"00-{trace}-{'cd' * 8}-01"}):
+            headers |= {"content-type": "application/json"}
+            asked = urllib.request.Request(url + "/multiply", b'{"number": 2}', headers)
+            urllib.request.urlopen(asked, timeout=30).read()
+        deadline = time.monotonic() + 60
+        while not Collector.received:
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+    server.shutdown()
+    assert {found for found, _ in Collector.received} == {trace}
+    assert any(name.startswith("POST") for _, name in Collector.received), Collector.received
+
+
+def test_traces_are_off_and_their_share_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    assert telemetry.tracing() == {"excluded_urls": ".*"}
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/")
+    assert telemetry.tracing()["otlp"]["endpoint"] == "http://collector:4318/v1/traces"
+    for wrong in ("2", "-0.1", "nan", "half"):
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", wrong)
+        with pytest.raises(SystemExit, match=f"OTEL_TRACES_SAMPLER_ARG: '{wrong}'"):
+            telemetry.tracing()
