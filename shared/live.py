@@ -83,6 +83,8 @@ def stack_of(
     """All five running, each with its own log in live/; all stopped at the end."""
     if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
         raise SystemExit(f"{', '.join(missing)} not found: run `make tools` (Debian's packages)")
+    if not Path("export/model.json").exists():
+        raise SystemExit("no export/model.json here: run `dvc repro` first")
     stack = Stack(ports, live)
     live.mkdir(exist_ok=True)
     if not (live / "current").exists():

@@ -60,6 +60,19 @@ def test_missing_tools_are_named_with_the_way_to_get_them(
         pass
 
 
+def test_a_folder_without_a_model_is_told_what_makes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(live.shutil, "which", lambda tool: tool)
+    with (
+        pytest.raises(SystemExit, match=r"no export/model\.json here: run `dvc repro` first"),
+        live.stack_of(tmp_path / "live", Ports(), 1, 1, []),
+    ):
+        pass
+    assert not (tmp_path / "live").exists()
+
+
 @pytest.fixture(scope="module")
 def copy(reproduced: App, tmp_path_factory: pytest.TempPathFactory, tools: None) -> App:
     app = App(tmp_path_factory.mktemp("live") / "app", reproduced.environment)
