@@ -99,6 +99,7 @@ def compared(service: Container, other: str, folder: Path, asked: argparse.Names
         command += ["--count", str(asked.count), "--seconds", str(asked.seconds), "--rate", "1000"]
         done = subprocess.run([*command, "--truth-share", "0"], cwd=folder, check=False)
     expect(done.returncode == 0 and tee.asked > 1, f"traffic.py failed after {tee.asked} answers")
+    expect(not tee.wrong, f"{len(tee.wrong)} held-out inputs are refused: {tee.wrong[:2]}")
     differ = len(tee.differences)
     enough = differ <= (0 if here else 1 - asked.alike) * tee.asked
     expect(enough, f"{differ} of {tee.asked} answers differ: {tee.differences[:2]}")

@@ -28,6 +28,7 @@ class Tee:
         self.milliseconds: list[float] = []
         self.differences: list[str] = []
         self.worst = 0.0  # distance of two answers
+        self.wrong: list[str] = []  # questions: two refusals of one are alike and prove nothing
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
@@ -45,6 +46,8 @@ class Tee:
         status, first = container.request(self.one + path, self.token, body)
         self.milliseconds.append((time.perf_counter() - begin) * 1e3)
         other, second = container.request(self.other + path, self.token, body)
+        if status == 400:
+            self.wrong.append(f"{path}: {status} {first}"[:1000])
         far = distance(plain(first), plain(second)) if status == other else float("inf")
         self.worst = max(self.worst, far)
         if far > self.tolerance:

@@ -52,6 +52,14 @@ def test_the_same_answers_are_no_difference_and_the_first_is_given(
     assert answer["double"] == 8 and answer["token"] == "Bearer secret"  # type: ignore[index]
 
 
+def test_a_question_that_is_refused_is_noted_though_both_refuse_it(
+    servers: dict[str, str],
+) -> None:
+    tee, _ = ask(servers["refusing"], servers["refusing"])
+    assert tee.differences == [] and len(tee.wrong) == 1 and "/double: 400" in tee.wrong[0]
+    assert ask(servers["right"], servers["right"])[0].wrong == []
+
+
 def test_another_number_is_a_difference_beyond_the_tolerance_only(servers: dict[str, str]) -> None:
     tee, _ = ask(servers["right"], servers["off"])
     assert len(tee.differences) == 1 and "/double" in tee.differences[0]

@@ -15,8 +15,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 import store
+import traffic
 from fastapi import FastAPI
-from predictor import Answer, Predictor
+from predictor import Answer, Known, Predictor
 from requested import Question
 
 from shared import benchmark, packaging, params
@@ -36,14 +37,22 @@ class Peer(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def predict(
         self, context: Any, model_input: list[str], parameters: Any = None
     ) -> list[dict[str, Any]]:
-        meta, answers = self.predictor.meta, []
+        answers: list[dict[str, Any]] = []
         for question in map(json.loads, model_input):
             if "series_id" in question:
                 known = self.predictor.known([self.rows[question["series_id"]]])
             else:
                 known = self.predictor.of_history(*history(question["history"]))
-            answers += map(told, self.predictor.forecast(known, meta["horizon"], meta["levels"]))
+            answers += map(told, forecasts(self.predictor, known, question))
         return answers
+
+
+def forecasts(predictor: Predictor, known: Known, question: dict[str, Any]) -> list[Answer]:
+    """As far ahead and with the intervals that the model was made for."""
+    meta, planned = predictor.meta, None
+    if names := meta["covariates"]:
+        planned = np.stack([question["covariates"][name] for name in names], axis=-1)[None]
+    return predictor.forecast(known, meta["horizon"], meta["levels"], planned)
 
 
 def told(found: Answer) -> dict[str, Any]:
@@ -54,40 +63,44 @@ def history(given: dict[str, Any]) -> tuple[np.ndarray, pd.Timestamp]:
     return np.array(given["values"], float), pd.Timestamp(given["timestamps"][-1])
 
 
-def questions(number: int) -> list[dict[str, Any]]:
-    """The histories of the first series, as a request has them."""
+def questions(number: int) -> dict[str, list[dict[str, Any]]]:
+    """Of the first series, as requests have them, by id and by history; covariates as of late."""
     table = pd.read_parquet(FOLDER / "data/prepared/series.parquet")
-    found = []
-    for _, rows in list(table.groupby("series_id"))[:number]:
+    meta = params.read_json(FOLDER / "export/model.json")
+    found: dict[str, list[dict[str, Any]]] = {"id": [], "history": []}
+    for name, rows in list(table.groupby("series_id"))[:number]:
         times = [moment.isoformat() for moment in rows["timestamp"]]
-        found.append({"history": {"timestamps": times, "values": rows["value"].tolist()}})
+        past = {"timestamps": times, "values": rows["value"].tolist()}
+        more = traffic.planned(rows.tail(meta["horizon"]), meta["covariates"])
+        found["id"].append({"series_id": name} | more)
+        found["history"].append({"history": past} | more)
     return found
 
 
-def limits(asked: list[dict[str, Any]], threads: int, seconds: float) -> dict[str, Any]:
+def limits(asked: dict[str, list[dict[str, Any]]], threads: int, seconds: float) -> dict[str, Any]:
     """Candidates without a server: by id and by history."""
     predictor, online = Predictor(FOLDER / "export"), store.reading(FOLDER / "export/store")
-    meta = predictor.meta
 
-    def by_id(name: str) -> None:
-        known = predictor.known(store.newest(online, [name]))
-        predictor.forecast(known, meta["horizon"], meta["levels"])
+    def by_id(question: dict[str, Any]) -> None:
+        known = predictor.known(store.newest(online, [question["series_id"]]))
+        forecasts(predictor, known, question)
 
     def by_history(question: dict[str, Any]) -> None:
         known = predictor.of_history(*history(question["history"]))
-        predictor.forecast(known, meta["horizon"], meta["levels"])
+        forecasts(predictor, known, question)
 
-    names = meta["series"][: len(asked)]
     return {
-        "limit": lambda: benchmark.calls(by_id, names, threads, seconds),
-        "limit, by history": lambda: benchmark.calls(by_history, asked, threads, seconds),
+        "limit": lambda: benchmark.calls(by_id, asked["id"], threads, seconds),
+        "limit, by history": lambda: benchmark.calls(
+            by_history, asked["history"], threads, seconds
+        ),
     }
 
 
 def plain() -> FastAPI:
     """The same predictor in FastAPI: no guards, limits, log, metrics or provenance."""
     predictor, app = Predictor(FOLDER / "export"), FastAPI()
-    online, meta = store.reading(FOLDER / "export/store"), predictor.meta
+    online = store.reading(FOLDER / "export/store")
 
     @app.post("/forecast")
     def forecast(question: Question) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def plain() -> FastAPI:
             known = predictor.known(store.newest(online, [question.series_id]))
         else:
             known = predictor.of_history(*history(question.model_dump()["history"]))
-        return told(*predictor.forecast(known, meta["horizon"], meta["levels"]))
+        return told(*forecasts(predictor, known, question.model_dump()))
 
     return app
 
@@ -114,12 +127,8 @@ def save_peer(folder: Path) -> None:
 def main() -> None:
     given = benchmark.arguments(__doc__)
     threads, asked = params.load_yaml(FOLDER / "params.yaml")["service"]["threads"], questions(100)
-    names = params.read_json(FOLDER / "export/model.json")["series"][: len(asked)]
     candidates = {}
-    for kind, given_questions in {
-        "id": [{"series_id": n} for n in names],
-        "history": asked,
-    }.items():
+    for kind, given_questions in asked.items():
         bodies = [json.dumps(question).encode() for question in given_questions]
         wrapped = [json.dumps({"inputs": [body.decode()]}).encode() for body in bodies]
         candidates |= {

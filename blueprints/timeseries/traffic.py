@@ -36,6 +36,13 @@ def told(rows: pd.DataFrame, factor: float) -> dict[str, float]:
     return dict(zip(times, (seen["value"] * factor).tolist(), strict=True))
 
 
+def planned(rows: pd.DataFrame, covariates: list[str]) -> dict[str, Any]:
+    """What a question must say of the steps ahead, for a model with covariates: those of `rows`."""
+    if not covariates:
+        return {}
+    return {"horizon": len(rows), "covariates": rows[covariates].to_dict("list")}
+
+
 def by_id(factor: float) -> Ask:
     return lambda name, _, later, __: Item({"series_id": name}, told(later, factor))
 
@@ -57,9 +64,12 @@ def items(shift: str, seed: int) -> Iterator[Item]:
     table = pd.read_parquet(PREPARED / "series.parquet")
     parts = {split: dict(list(rows.groupby("series_id"))) for split, rows in table.groupby("split")}
     names, draw = sorted(parts["test"]), np.random.default_rng(seed)
+    covariates = params.read_json(PREPARED / "meta.json")["covariates"]
     while True:
         for i in draw.permutation(len(names)):
-            yield SHIFTS[shift](names[i], parts["train"][names[i]], parts["test"][names[i]], draw)
+            past, later = (parts[split][names[i]] for split in ("train", "test"))
+            item = SHIFTS[shift](names[i], past, later, draw)
+            yield item._replace(body=item.body | planned(later, covariates))
 
 
 def rewind(folder: Path) -> int:

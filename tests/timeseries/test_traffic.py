@@ -31,6 +31,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         parts.append(part.assign(split=["train"] * 32 + ["test"] * 4))
     Path("data/prepared").mkdir(parents=True)
     pd.concat(parts).to_parquet("data/prepared/series.parquet")
+    params.write_json(Path("data/prepared/meta.json"), {"covariates": []})
     return tmp_path
 
 
@@ -54,6 +55,19 @@ def test_the_truth_is_by_month_and_a_third_higher_when_demand_is(prepared: Path)
     assert usual["a"] == dict(zip(months, [132.0, 134.0, 135.0], strict=True)), "October is missing"
     for name in ("a", "b"):
         assert {month: value * 4 / 3 for month, value in usual[name].items()} == higher[name]
+
+
+@pytest.mark.parametrize("shift", ["none", "new"])
+def test_a_model_with_covariates_is_told_those_of_the_held_out_months(
+    prepared: Path, shift: str
+) -> None:
+    table = pd.read_parquet("data/prepared/series.parquet")
+    table.assign(price=np.arange(72.0)).to_parquet("data/prepared/series.parquet")
+    params.write_json(Path("data/prepared/meta.json"), {"covariates": ["price"]})
+    found = [item.body for item in asked(shift, 2)]
+    prices = sorted(body["covariates"]["price"] for body in found)
+    assert prices == [[32.0, 33.0, 34.0, 35.0], [68.0, 69.0, 70.0, 71.0]]
+    assert {body["horizon"] for body in found} == {4}
 
 
 def test_a_stranger_has_a_history_that_the_service_takes_and_its_own_size(prepared: Path) -> None:
