@@ -56,16 +56,12 @@ def intervals(series: list[Series], mean: Array, meta: dict[str, Any]) -> scorin
     }
 
 
-def by_class(series: list[Series], per_series: Array) -> dict[str, Any]:
-    """Error for each class of demand (Syntetos and Boylan), which a good mean may hide."""
+def by_class(series: list[Series], held: scoring.Held) -> dict[str, Any]:
+    """The scores of each class of demand (Syntetos and Boylan), which a good mean may hide."""
     kinds = np.array([profiles.intermittency(one.values[: one.length]) for one in series])
     return {
-        str(kind): {
-            "series": int((kinds == kind).sum()),
-            "mase": float(np.nanmean(per_series[kinds == kind])),
-        }
+        str(kind): {"series": int((kinds == kind).sum())} | scoring.scores(held, kinds == kind)
         for kind in np.unique(kinds)
-        if np.isfinite(per_series[kinds == kind]).any()
     }
 
 
@@ -88,24 +84,24 @@ def main() -> None:
     real, (unit, squared) = scoring.truth(series, meta["horizon"]), scoring.units(series, m)
     mean = found["chosen"]
     bands = intervals(series, mean, meta)
-    per_series = scoring.errors(mean, real, unit, squared)
-    test = scoring.summary(per_series) | scoring.of_intervals(bands, mean, real, unit)
+    held = scoring.Held(mean, real, unit, squared, bands)
+    per_series, test = scoring.errors(mean, real, unit, squared), scoring.scores(held)
     baseline: dict[str, Any] = {
         name: scoring.summary(scoring.errors(values, real, unit, squared))
         for name, values in baselines(found, series, meta, config).items()
     }
     baseline["mase_gain"] = 1 - test["mase"] / baseline["seasonal_naive"]["mase"]
-    steps = scoring.by_horizon(mean, real, unit, bands)
+    steps = scoring.by_horizon(held)
     test |= {"mase_interval": scoring.interval_of_mean(per_series["mase"], config.seed)}
     test |= {"series": int(np.isfinite(per_series["mase"]).sum())}
-    metrics = {"test": test, "baseline": baseline, "class": by_class(series, per_series["mase"])}
+    metrics = {"test": test, "baseline": baseline, "class": by_class(series, held)}
     backtest = {key: meta[key] for key in ("backtest_error", "per_series_gain")}
     params.write_json("metrics.json", metrics | {"validation": backtest, "horizon": steps})
     order = np.argsort(np.nan_to_num(per_series["mase"]))
     places = np.linspace(0, len(order) - 1, min(config.series_shown, len(order))).astype(int)
     figures.forecasts(series, order[places].tolist(), mean, bands, m)
-    naive = scoring.by_horizon(found["seasonal_naive"], real, unit, {})
-    figures.by_horizon(steps, naive)
+    naive = held._replace(mean=found["seasonal_naive"], intervals={})
+    figures.by_horizon(steps, scoring.by_horizon(naive))
     figures.calibration([(float(level) / 100, test[f"coverage_{level}"]) for level in bands])
     print(
         f"evaluate: MASE {test['mase']:.3f}, seasonal naive "

@@ -5,7 +5,7 @@ inside the history (Hyndman and Koehler 2006), `unit_squared` the mean of its sq
 """
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from dataset import Series
@@ -13,6 +13,16 @@ from features import naive_error
 
 Array = np.ndarray
 Intervals = dict[str, tuple[Array, Array]]
+
+
+class Held(NamedTuple):
+    """Forecasts of the held-out values, and what they are scored by."""
+
+    mean: Array
+    real: Array
+    unit: Array
+    unit_squared: Array
+    intervals: Intervals
 
 
 def truth(series: list[Series], horizon: int) -> Array:
@@ -47,17 +57,20 @@ def errors(mean: Array, real: Array, unit: Array, unit_squared: Array) -> dict[s
         }
 
 
-def of_intervals(intervals: Intervals, mean: Array, real: Array, unit: Array) -> dict[str, float]:
+def of_intervals(
+    intervals: Intervals, mean: Array, real: Array, unit: Array
+) -> dict[str, float | None]:
     """coverage_L and width_L (in units) per level, and the mean pinball loss over all quantiles."""
-    found, losses = {}, [pinball(mean, real, 0.5) / unit[:, None]]
+    found: dict[str, float | None] = {}
+    losses = [pinball(mean, real, 0.5) / unit[:, None]]
     for level, (lower, upper) in intervals.items():
         inside = np.where(np.isnan(real), np.nan, (real >= lower) & (real <= upper))
-        found[f"coverage_{level}"] = float(np.nanmean(inside))
-        found[f"width_{level}"] = float(np.nanmean((upper - lower) / unit[:, None]))
+        found[f"coverage_{level}"] = mean_of(inside)
+        found[f"width_{level}"] = mean_of((upper - lower) / unit[:, None])
         outside = (100 - float(level)) / 200
         losses.append(pinball(lower, real, outside) / unit[:, None])
         losses.append(pinball(upper, real, 1 - outside) / unit[:, None])
-    return found | {"pinball": float(np.nanmean(losses))}
+    return found | {"pinball": mean_of(np.stack(losses))}
 
 
 def pinball(quantile: Array, real: Array, share: float) -> Array:
@@ -65,8 +78,20 @@ def pinball(quantile: Array, real: Array, share: float) -> Array:
     return np.maximum(share * (real - quantile), (share - 1) * (real - quantile))
 
 
-def summary(per_series: dict[str, Array]) -> dict[str, float]:
-    return {name: float(np.nanmean(values)) for name, values in per_series.items()}
+def summary(per_series: dict[str, Array]) -> dict[str, float | None]:
+    return {name: mean_of(values) for name, values in per_series.items()}
+
+
+def scores(held: Held, rows: Any = slice(None), steps: Any = slice(None)) -> dict[str, Any]:
+    """Every score over some series and steps, all by default; None where nothing is known."""
+
+    def part(values: Array) -> Array:
+        return values[rows][:, steps]
+
+    mean, real, unit = part(held.mean), part(held.real), held.unit[rows]
+    bands = {level: (part(low), part(high)) for level, (low, high) in held.intervals.items()}
+    per_series = errors(mean, real, unit, held.unit_squared[rows])
+    return summary(per_series) | of_intervals(bands, mean, real, unit)
 
 
 def interval_of_mean(values: Array, seed: int, rounds: int = 1000) -> list[float]:
@@ -82,15 +107,6 @@ def mean_of(values: Array) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def by_horizon(mean: Array, real: Array, unit: Array, intervals: Intervals) -> list[dict[str, Any]]:
-    """Mean scaled error and coverage of each step ahead."""
-    rows = []
-    for step in range(mean.shape[1]):
-        error = np.abs(mean[:, step] - real[:, step]) / unit
-        row: dict[str, Any] = {"step": step + 1, "mase": mean_of(error)}
-        for level, (lower, upper) in intervals.items():
-            value = real[:, step]
-            inside = (value >= lower[:, step]) & (value <= upper[:, step])
-            row[f"coverage_{level}"] = mean_of(np.where(np.isnan(value), np.nan, inside))
-        rows.append(row)
-    return rows
+def by_horizon(held: Held) -> list[dict[str, Any]]:
+    """The scores of each step ahead."""
+    return [{"step": i + 1} | scores(held, steps=[i]) for i in range(held.mean.shape[1])]

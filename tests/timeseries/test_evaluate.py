@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import peers
 import pytest
+import scoring
 from dataset import Series
 from evaluate import by_class
 from pydantic import ValidationError
@@ -41,9 +42,13 @@ def test_classes_of_demand_have_scores_of_their_own() -> None:
     sparse = series[1].values.copy()
     sparse[np.arange(72) % 3 > 0] = 0
     series[1] = series[1]._replace(values=sparse)
-    found = by_class(series, np.array([1.0, 3.0]))
-    assert found["smooth"] == {"series": 1, "mase": 1.0}
-    assert found["intermittent"] == {"series": 1, "mase": 3.0}
+    mean, one = np.zeros((2, 12)), np.ones(2)
+    real = np.stack([np.full(12, 1.0), np.full(12, 3.0)])
+    held = scoring.Held(mean, real, one, one, {"80": (mean - 2, mean + 2)})
+    found = by_class(series, held)
+    assert (found["smooth"]["series"], found["smooth"]["mase"]) == (1, 1.0)
+    assert (found["intermittent"]["series"], found["intermittent"]["mase"]) == (1, 3.0)
+    assert (found["smooth"]["coverage_80"], found["intermittent"]["coverage_80"]) == (1.0, 0.0)
 
 
 def test_plots_have_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,10 +76,31 @@ def test_steps_without_a_truth_have_no_score_and_all_missing_is_an_error() -> No
     values = np.arange(24.0)
     one = series(values, 20, filled=(21,))
     real, unit = scoring.truth([one], 4), np.array([1.0])
-    found = scoring.by_horizon(np.zeros((1, 4)), real, unit, {})
-    assert [row["mase"] is None for row in found] == [False, True, False, False]
+    held = scoring.Held(np.zeros((1, 4)), real, unit, unit, {"80": (real - 1, real + 1)})
+    found = scoring.by_horizon(held)
+    for name in ("mase", "rmsse", "smape", "coverage_80", "pinball"):
+        assert [row[name] is None for row in found] == [False, True, False, False], name
     with pytest.raises(SystemExit, match="every held-out value is missing"):
         scoring.truth([series(values, 20, filled=(20, 21, 22, 23))], 4)
+
+
+def test_scores_of_a_class_and_of_a_step_are_those_of_their_rows_and_columns() -> None:
+    mean, real = RANDOM.uniform(10, 20, (3, 4)), RANDOM.uniform(10, 20, (3, 4))
+    unit, squared = np.array([1.0, 2.0, 4.0]), np.array([1.0, 5.0, 20.0])
+    held = scoring.Held(mean, real, unit, squared, {"80": (mean - 2, mean + 2)})
+    miss = np.abs(mean - real)
+    found = scoring.scores(held, np.array([True, False, True]))
+    assert found["mase"] == pytest.approx((miss.mean(axis=1) / unit)[[0, 2]].mean())
+    assert found["coverage_80"] == pytest.approx((miss[[0, 2]] <= 2).mean())
+    assert found["width_80"] == pytest.approx((4 / unit[[0, 2]]).mean())
+    third = scoring.by_horizon(held)[2]
+    assert third["step"] == 3
+    assert third["rmsse"] == pytest.approx((miss[:, 2] / np.sqrt(squared)).mean())
+    assert third["coverage_80"] == pytest.approx((miss[:, 2] <= 2).mean())
+    everything = scoring.scores(held)
+    assert np.mean([row["mase"] for row in scoring.by_horizon(held)]) == pytest.approx(
+        everything["mase"]
+    )
 
 
 def test_bootstrap_intervals_are_as_wide_as_the_mean_is_uncertain() -> None:
