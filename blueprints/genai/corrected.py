@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import checks
+import masking
 import pandas as pd
 from findings import reasons
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -59,7 +60,7 @@ def usable(logged: Iterable[Json], schema: Json, tokenizer: Any, mask: bool) -> 
     mask: take personal data out of the texts, as `validate` does.
     """
     rows = [
-        {"input": checks.masked(row["text"]) if mask else row["text"], "output": row["truth"]}
+        {"input": masking.masked(row["text"]) if mask else row["text"], "output": row["truth"]}
         | {"problem": "", "split": "", "group": "", "live": True, "new": True}
         for row in logged
         if "text" in row

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import base
 import checks
+import masking
 from findings import quantiles, reasons, shown, without_copies
 from guided import problem_of
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -38,10 +39,10 @@ def examine(
     rows: list[Json], schema: Json, config: ValidateParams, tokenizer: Any
 ) -> tuple[Json, list[Json]]:
     """The report, with the reasons to stop under `stops`, and the usable rows."""
-    personal = {row["id"]: checks.personal(row["input"]) for row in rows}
+    personal = {row["id"]: masking.personal(row["input"]) for row in rows}
     if config.personal_data == "mask":  # before anything of them comes into the report
         for row in rows:
-            row["input"] = checks.masked(row["input"])
+            row["input"] = masking.masked(row["input"])
     problem = problem_of(guidance(schema))
     why = reasons(rows, schema, None if problem else tokenizer)
     wrong = [(row, reason) for row, reason in zip(rows, why, strict=True) if reason]
