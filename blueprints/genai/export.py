@@ -38,10 +38,11 @@ class ExportParams(params.Params):
     speed_tokens: PositiveInt
 
 
-def describe(longest: int) -> Json:
+def describe() -> Json:
     """model.json: everything that the predictor must know beside the graph."""
-    meta = params.read_json(PREPARED / "meta.json")
-    return dict(meta) | {"max_answer_tokens": longest}
+    values, meta = params.load_yaml("params.yaml"), params.read_json(PREPARED / "meta.json")
+    found = {"max_answer_tokens": values["evaluate"]["max_answer_tokens"]}
+    return dict(meta) | found | {"personal_data": values["validate"]["personal_data"]}
 
 
 def predictions(predictor: Predictor, texts: list[str]) -> list[Any]:
@@ -98,7 +99,6 @@ def speeds(
 
 def main() -> None:
     config, train = params.stage("export", ExportParams), params.read("train", model.TrainParams)
-    longest = params.load_yaml("params.yaml")["evaluate"]["max_answer_tokens"]
     place = base.folder(params.read("model", base.ModelParams))
     torch.set_num_threads(train.threads or torch.get_num_threads())
     tokenizer, network = base.tokenizer(place), model.merged(base.load(place))
@@ -110,8 +110,9 @@ def main() -> None:
     weights |= {"accuracy_level": config.accuracy_level}
     quantising.build(MERGED, EXPORT, weights, config.eight_bits)
     shutil.rmtree(MERGED)
-    params.write_json(EXPORT / "model.json", describe(longest))
+    params.write_json(EXPORT / "model.json", describe())
     predictor = Predictor(EXPORT, train.threads or 2)
+    predictor.masks = False  # the texts here are masked; a second time might find more
     table = pd.read_parquet(PREPARED / "examples.parquet")
     test = table[table["split"] == "test"]
     rows = Path("data/answers.jsonl").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,7 @@
-"""Personal data in texts, found by patterns, so names are not seen; needs no library."""
+"""Personal data in texts, found by patterns, so names are not seen.
+
+The one way to mask them, in training and service; needs no library.
+"""
 
 import re
 from collections import Counter

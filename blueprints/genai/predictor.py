@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import masking
 import numpy as np
 import onnxruntime_genai as og
 import prompts
@@ -37,6 +38,7 @@ class Prompt(NamedTuple):
     tokens: Ids
     cut: bool  # the text was longer than the model may read
     features: dict[str, float]
+    text: str  # as `masked` gives it: what may be logged, or sent to another server
 
 
 class Answer(NamedTuple):
@@ -60,22 +62,31 @@ class Predictor:
         self.tokenizer = og.Tokenizer(self.model)
         self.frame, self.schema = Frame(**self.meta["frame"]), self.meta["schema"]
         self.longest_answer = int(self.meta["max_answer_tokens"])
+        self.masks = self.meta.get("personal_data") == "mask"  # older exports do not say
 
     def encode(self, text: str) -> Ids:
         """The tokens of a piece of text."""
         return [int(token) for token in self.tokenizer.encode(text)] if text else []
 
+    def masked(self, text: str) -> str:
+        """The text without personal data, if `validate` has masked them in what was learnt."""
+        return masking.masked(text) if self.masks else text
+
     def prompt(self, text: str) -> Prompt:
-        """A text as in training: cleaned, cut where it is too long, in the frame of the prompt."""
-        text = prompts.clean(text, self.frame.special)
+        """A text as in training: masked if texts were, cleaned, cut where it is too long, in the
+        frame of the prompt."""
+        text = self.masked(text)
+        cleaned = prompts.clean(text, self.frame.special)
         most, where = self.meta["max_text_tokens"], self.meta["truncate"]
-        tokens, inner = prompts.tokens(self.encode, self.frame, text, most, where)
-        return Prompt(tokens, len(inner) > most, traces.features(text, inner))
+        tokens, inner = prompts.tokens(self.encode, self.frame, cleaned, most, where)
+        return Prompt(tokens, len(inner) > most, traces.features(cleaned, inner), text)
 
     def chat(self, messages: list[dict[str, str]]) -> Ids:
-        """A conversation in the model's own template; what looks like a command in it is split."""
+        """A conversation in the model's own template, masked if texts were; what looks like a
+        command in it is split."""
         cleaned = [
-            message | {"content": prompts.clean(message["content"], self.frame.special)}
+            message
+            | {"content": prompts.clean(self.masked(message["content"]), self.frame.special)}
             for message in messages
         ]
         return self.encode(self.tokenizer.apply_chat_template(json.dumps(cleaned)))

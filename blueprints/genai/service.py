@@ -72,23 +72,23 @@ async def extract(request: Request) -> Any:
     document, loaded = await serving.read(request, Document), MODELS.now
     text = requested.short_enough(document.text, CONFIG.max_characters, "text")
     prompt = loaded.predictor.prompt(text)
-    pieces = TURNS.pieces(request, generation(loaded.predictor, text, prompt))
+    pieces = TURNS.pieces(request, generation(loaded.predictor, prompt))
     if not document.stream:
         found = predictor.whole([piece async for piece in pieces])
-        return serving.answer(request, loaded, finish(request, loaded, text, prompt, found))
+        return serving.answer(request, loaded, finish(request, loaded, prompt, found))
     first = await anext(pieces)  # a refusal is still an answer with its own status
-    events = streamed(request, loaded, text, prompt, first, pieces)
+    events = streamed(request, loaded, prompt, first, pieces)
     return StreamingResponse(events, media_type="text/event-stream")
 
 
 def generation(
-    model: Predictor, text: str, prompt: predictor.Prompt
+    model: Predictor, prompt: predictor.Prompt
 ) -> Callable[[Callable[[], bool]], Iterator[Piece]]:
     """How this text is answered: by the model here, or by the server that params.yaml names."""
     most, schema = model.longest_answer, model.schema
     if CONFIG.upstream:
         server = upstream.Server(CONFIG.upstream, CONFIG.upstream_model, CONFIG.generation_s)
-        instruction, read = model.meta["instruction"], upstream.readable(model, text, prompt)
+        instruction, read = model.meta["instruction"], upstream.readable(model, prompt)
         return lambda stopped: server.generate(instruction, read, schema, most, stopped)
     return lambda stopped: model.generate(prompt.tokens, schema, most, stopped)
 
@@ -96,7 +96,6 @@ def generation(
 def finish(
     request: Request,
     loaded: Loaded[Predictor],
-    text: str,
     prompt: predictor.Prompt,
     found: predictor.Answer,
 ) -> Record:
@@ -105,7 +104,7 @@ def finish(
     record = {"confidence": found.confidence, "cut": prompt.cut, **prompt.features}
     record |= monitor.kept(found.record, loaded.predictor.schema, request.state.request_id, SECRET)
     if CONFIG.log_inputs:
-        record |= {"text": text, "record": found.record}
+        record |= {"text": prompt.text, "record": found.record}
     serving.keep(request, loaded, record)
     return content | {"ai_generated": True}
 
@@ -113,7 +112,6 @@ def finish(
 async def streamed(
     request: Request,
     loaded: Loaded[Predictor],
-    text: str,
     prompt: predictor.Prompt,
     first: Piece,
     rest: AsyncIterator[Piece],
@@ -125,7 +123,7 @@ async def streamed(
         async for piece in rest:
             found.append(piece)
             yield event("piece", piece.text)
-        content = finish(request, loaded, text, prompt, predictor.whole(found))
+        content = finish(request, loaded, prompt, predictor.whole(found))
         yield event("record", json.loads(bytes(serving.answer(request, loaded, content).body)))
     except BadInput as error:
         yield event("error", {"error": error.reason, "field": error.field})

@@ -70,13 +70,13 @@ def bounded(schema: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def readable(model: Predictor, text: str, prompt: Prompt) -> str:
+def readable(model: Predictor, prompt: Prompt) -> str:
     """What the model here reads of a text: without special tokens, cut where it is too long.
 
     The other server has the tokens of its own, which would end the text's turn.
     """
     if not prompt.cut:
-        return prompts.clean(text, model.frame.special)
+        return prompts.clean(prompt.text, model.frame.special)
     before, after = (len(model.encode(part)) for part in (model.frame.before, model.frame.after))
     inner = prompt.tokens[before : len(prompt.tokens) - after]
     return prompts.clean(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genai.documents import documents, extracted, extractor  # noqa: F401
-from genai.small import predictor, small  # noqa: F401
+from genai.small import masked_export, masks, predictor, small  # noqa: F401
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -4,6 +4,7 @@ Its answers mean nothing, but they must be records all the same.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def predictor(small: Path) -> Any:
     from predictor import Predictor
 
     return Predictor(small / "export")
+
+
+@pytest.fixture(scope="session")
+def masked_export(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same export, as if made with `validate.personal_data: mask`."""
+    folder = tmp_path_factory.mktemp("masked") / "export"
+    shutil.copytree(small / "export", folder)
+    told = params.read_json(folder / "model.json")
+    params.write_json(folder / "model.json", told | {"personal_data": "mask"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def masks(masked_export: Path) -> Any:
+    from predictor import Predictor
+
+    return Predictor(masked_export)
 
 
 def write_examples(folder: Path, number: int = 24) -> None:

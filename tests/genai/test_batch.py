@@ -59,6 +59,14 @@ def test_another_models_journal_is_not_taken_over(tmp_path: Path) -> None:
     assert batch.done(journal, "new") == 0 and b"old" not in journal.read_bytes()
 
 
+def test_the_model_reads_texts_masked_as_in_training(masks: Any, predictor: Any) -> None:
+    given, hidden = "Write to jane@example.org, please.", "Write to [email], please."
+    found = batch.answer(json.dumps({"input": given}).encode(), masks)
+    assert found == batch.answer(json.dumps({"input": hidden}).encode(), predictor) | {
+        "input": given
+    }
+
+
 def test_keys_of_an_answer_win_over_those_of_the_row(tmp_path: Path, predictor: Any) -> None:
     row = json.dumps({"input": "Text.", "record": "mine", "confidence": "mine"}).encode()
     batch.run(write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", predictor)

@@ -143,6 +143,19 @@ def test_what_other_clients_leave_empty_is_accepted(address: str) -> None:
     assert answer.status_code == 400 and "messages.1.content: is empty" in answer.text
 
 
+def test_turns_are_masked_as_in_training(masks: Any, predictor: Any) -> None:
+    import shapes
+    from requested import Conversation
+
+    config = SimpleNamespace(**LIMITS)
+    for before in ([], [SYSTEM]):
+        given, hidden = (
+            Conversation.model_validate({"messages": [*before, USER | {"content": text}]})
+            for text in ("Write to jane@example.org.", "Write to [email].")
+        )
+        assert shapes.prompt(given, masks, config) == shapes.prompt(hidden, predictor, config)
+
+
 def test_a_long_message_is_cut_and_said_so_but_no_question_is_cut_off(address: str) -> None:
     """The small model reads 40 tokens of a text."""
     long = {"role": "user", "content": "A laptop was stolen from the office. " * 10}

@@ -48,6 +48,30 @@ def test_every_answer_is_a_record(text: str, predictor: Predictor) -> None:
     assert json.loads(found.text) == found.record and 0 <= found.confidence <= 1
 
 
+PERSONAL = "Write to jane@example.org about the 1,874 records, or call 555-123-4567."
+HIDDEN = "Write to [email] about the 1,874 records, or call [phone]."
+
+
+def test_what_was_masked_in_training_is_masked_when_asked(
+    masks: Predictor, predictor: Predictor
+) -> None:
+    """Before the prompt is made, and in what may be logged or sent on."""
+    found, wanted = masks.prompt(PERSONAL), predictor.prompt(HIDDEN)
+    assert found == wanted and found.text == HIDDEN
+    assert masks.answer(PERSONAL) == predictor.answer(HIDDEN)
+    turns = [{"role": "system", "content": PERSONAL}, {"role": "user", "content": PERSONAL}]
+    hidden = [turn | {"content": HIDDEN} for turn in turns]
+    assert masks.chat(turns) == predictor.chat(hidden)
+
+
+def test_nothing_is_masked_where_training_masked_nothing(predictor: Predictor) -> None:
+    """As with exports that do not say what was done."""
+    assert "personal_data" not in predictor.meta and predictor.prompt(PERSONAL).text == PERSONAL
+    encode = predictor.encode
+    wanted, _ = prompts.tokens(encode, predictor.frame, PERSONAL, 40, "end")
+    assert predictor.prompt(PERSONAL).tokens == wanted
+
+
 def test_long_texts_are_cut_and_say_so(predictor: Predictor) -> None:
     short, long = predictor.prompt("one"), predictor.prompt("one " * 100)
     assert not short.cut and long.cut
