@@ -62,15 +62,9 @@ def reference(
     return {"live_metrics": LIVE_METRICS, **found}
 
 
-def distinct(rows: Rows) -> Rows:
-    """The last row of each text: as far as chance goes, one that came again says nothing new."""
-    names = (*FEATURES, "confidence")
-    return list({tuple(row[name] for name in names): row for row in rows}.values())
-
-
 def measure(rows: Rows, usual: Json, model: Json) -> dict[str, Estimate]:
     """Metrics of a window of requests. usual: reports/reference.json; model: model.json."""
-    rows = distinct(rows)
+    rows = drift.distinct(rows, *FEATURES, "confidence")
     columns = {name: [row[name] for row in rows] for name in FEATURES}
     empty = [name for name, part in fields(model["schema"]).items() if nullable(part)]
     return {
@@ -102,7 +96,7 @@ def judge(rows: Rows, secret: bytes) -> dict[str, Estimate]:
         print("monitor: SERVICE_SECRET or the logs are not this service's", file=sys.stderr)
     kept = [
         [found == tag(row["truth"], name, row["id"], secret) for name, found in row["tags"].items()]
-        for row in distinct(ours)
+        for row in drift.distinct(ours, *FEATURES, "confidence")
     ]
     return {
         "live.exact_match": drift.mean(float(np.mean(record)) for record in kept),
