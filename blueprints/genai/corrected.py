@@ -54,10 +54,10 @@ def former() -> Rows:
     return [row | {"split": splits[row["id"]], "live": False, "new": False} for row in rows]
 
 
-def usable(logged: Iterable[Json], schema: Json, tokenizer: Any, mask: bool) -> Rows:
+def usable(logged: Iterable[Json], schema: Json, tokenizer: Any, mask: bool, limit: int) -> Rows:
     """Texts and corrected records of the request log, without what could not be learnt.
 
-    mask: take personal data out of the texts, as `validate` does.
+    mask: take personal data out of the texts, as `validate` does. limit: tokens of an answer.
     """
     rows = [
         {"input": masking.masked(row["text"]) if mask else row["text"], "output": row["truth"]}
@@ -65,7 +65,7 @@ def usable(logged: Iterable[Json], schema: Json, tokenizer: Any, mask: bool) -> 
         for row in logged
         if "text" in row
     ]
-    why = reasons(rows, schema, tokenizer)
+    why = reasons(rows, schema, tokenizer, limit)
     return [row for row, reason in zip(rows, why, strict=True) if not reason]
 
 

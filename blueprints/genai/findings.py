@@ -11,10 +11,11 @@ from records import Json, plain, write
 FIRST_WORDS = 80  # characters of a text that a finding shows
 
 
-def reasons(rows: list[Json], schema: Json, tokenizer: Any) -> list[str]:
+def reasons(rows: list[Json], schema: Json, tokenizer: Any, limit: int) -> list[str]:
     """For each example why it cannot be learnt from; empty if it can.
 
     tokenizer: None where decoding cannot be guided by the schema, so that nothing can be decoded.
+    limit: evaluate.max_answer_tokens.
     """
     kind = jsonschema.validators.validator_for(schema)
     validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
@@ -23,8 +24,13 @@ def reasons(rows: list[Json], schema: Json, tokenizer: Any) -> list[str]:
         return found
     guide = Guide(tokenizer, schema)
     (first,) = guide.matchers(1)  # it only looks, so that one is enough
-    pairs = zip(found, rows, strict=True)
-    return [why or undecodable(row, schema, guide, first) for why, row in pairs]
+    sizes: dict[int, int] = {}
+    for i, row in enumerate(rows):
+        if not found[i]:
+            ids = written(row, schema, tokenizer)
+            found[i], sizes[i] = undecodable(ids, guide, first), len(ids)
+    longest = max((size for i, size in sizes.items() if not found[i]), default=0)
+    return [why or too_long(sizes[i], longest, limit) for i, why in enumerate(found)]
 
 
 def unusable(row: Json, validator: Any) -> str:
@@ -45,14 +51,27 @@ def schema_problem(output: Json, validator: Any) -> str:
     return f"{where}: {why if len(why) <= 120 else why[:40] + '...' + why[-77:]}"
 
 
-def undecodable(row: Json, schema: Json, guide: Guide, matcher: Any) -> str:
+def written(row: Json, schema: Json, tokenizer: Any) -> list[int]:
+    """The tokens of an example's record, without the one that ends an answer."""
+    text = write(row["output"], schema)
+    return [int(i) for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def undecodable(ids: list[int], guide: Guide, matcher: Any) -> str:
     """Where decoding could never follow a record, since it ends what the schema leaves open."""
-    ids = guide.tokenizer(write(row["output"], schema), add_special_tokens=False)["input_ids"]
     said = matcher.validate_tokens([*ids, guide.end])
     if said > len(ids):
         return ""
     told = guide.tokenizer.decode(ids[:said])[-40:]
     return f"decoding has to end after {told!r}; give the schema maxLength, maxItems or maximum"
+
+
+def too_long(size: int, longest: int, limit: int) -> str:
+    """Why no answer could be a record of so many tokens; empty if one could."""
+    if size <= limit:
+        return ""
+    why = f"its record has {size} tokens, and evaluate.max_answer_tokens is {limit}"
+    return f"{why}; set it to {longest} at least, for the longest record"
 
 
 def without_copies(rows: list[Json]) -> tuple[list[Json], list[Json], list[Json]]:

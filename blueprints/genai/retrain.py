@@ -32,7 +32,8 @@ def collect(live: Path, config: RetrainParams) -> Rows:
     tokenizer = base.tokenizer(base.folder(params.read("model", base.ModelParams)))
     logged = joining.Joined(live / "monitor.db").newest(config.rows)
     mask = values["validate"]["personal_data"] == "mask"
-    new = corrected.usable(logged, schema, tokenizer, mask)
+    limit = values["evaluate"]["max_answer_tokens"]
+    new = corrected.usable(logged, schema, tokenizer, mask, limit)
     if not new:
         raise retraining.Refused("no corrected text in the log; is service.log_inputs on?")
     rest = {"group": "", "live": True, "new": False}

@@ -36,15 +36,18 @@ def read_lines(path: Path) -> list[Json]:
 
 
 def examine(
-    rows: list[Json], schema: Json, config: ValidateParams, tokenizer: Any
+    rows: list[Json], schema: Json, config: ValidateParams, tokenizer: Any, limit: int
 ) -> tuple[Json, list[Json]]:
-    """The report, with the reasons to stop under `stops`, and the usable rows."""
+    """The report, with the reasons to stop under `stops`, and the usable rows.
+
+    limit: tokens that an answer may have.
+    """
     personal = {row["id"]: masking.personal(row["input"]) for row in rows}
     if config.personal_data == "mask":  # before anything of them comes into the report
         for row in rows:
             row["input"] = masking.masked(row["input"])
     problem = problem_of(guidance(schema))
-    why = reasons(rows, schema, None if problem else tokenizer)
+    why = reasons(rows, schema, None if problem else tokenizer, limit)
     wrong = [(row, reason) for row, reason in zip(rows, why, strict=True) if reason]
     usable = [row for row, reason in zip(rows, why, strict=True) if not reason]
     kept, copies, conflicts = without_copies(usable)
@@ -124,7 +127,8 @@ def main() -> None:
     config = params.stage("validate", ValidateParams)
     rows, schema = read_lines(RAW / "examples.jsonl"), params.read_json(RAW / "schema.json")
     tokenizer = base.tokenizer(base.folder(params.read("model", base.ModelParams)))
-    report, usable = examine(rows, schema, config, tokenizer)
+    limit = params.load_yaml("params.yaml")["evaluate"]["max_answer_tokens"]
+    report, usable = examine(rows, schema, config, tokenizer, limit)
     params.write_json(REPORT, report)
     with params.atomic(CHECKED) as draft:
         lines = (json.dumps(row) + "\n" for row in usable)

@@ -170,10 +170,11 @@ def test_what_could_not_be_learnt_is_left_out(base_model: Path) -> None:
     logged = [{"text": f"jane{i}@x.org", "truth": truth} for i, truth in enumerate(truths)]
     logged += [{"text": "", "truth": truths[0]}, {"truth": truths[0]}]
     tokenizer = base.tokenizer(base_model)
-    (found,) = corrected.usable(logged, SCHEMA, tokenizer, mask=False)
+    (found,) = corrected.usable(logged, SCHEMA, tokenizer, mask=False, limit=100)
     assert found["input"] == "jane0@x.org" and found["output"] == truths[0]
-    (found,) = corrected.usable(logged, SCHEMA, tokenizer, mask=True)
+    (found,) = corrected.usable(logged, SCHEMA, tokenizer, mask=True, limit=100)
     assert "jane" not in found["input"]
+    assert corrected.usable(logged, SCHEMA, tokenizer, mask=False, limit=5) == []
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 GOOD: dict[str, Any] = {"people": 5, "places": ["a", "b"]}
+LIMIT = 1000  # tokens of an answer
 
 
 def row(text: str = "a text", output: Any = GOOD, problem: str = "") -> dict[str, Any]:
@@ -54,19 +55,42 @@ def tokenizer(base_model: Path) -> Any:
 def test_a_record_that_cannot_be_learnt_says_where(
     tokenizer: Any, output: Any, reason: str
 ) -> None:
-    (found,) = findings.reasons([row(output=output)], SCHEMA, tokenizer)
+    (found,) = findings.reasons([row(output=output)], SCHEMA, tokenizer, LIMIT)
     assert found.startswith(reason) and bool(found) == bool(reason) and len(found) < 200
 
 
 def test_the_reason_is_told_also_of_a_long_record(tokenizer: Any) -> None:
     output = GOOD | {"story": ["word " * 500]}
-    (found,) = findings.reasons([row(output=output)], SCHEMA, tokenizer)
+    (found,) = findings.reasons([row(output=output)], SCHEMA, tokenizer, LIMIT)
     assert found.startswith("story: ['word") and found.endswith("is not of type 'string'")
+
+
+def test_a_record_longer_than_any_answer_names_the_limit_and_the_longest(tokenizer: Any) -> None:
+    outputs = [GOOD, GOOD | {"story": "word " * 20}, GOOD | {"story": "word " * 30}]
+    rows = [row(output=output) for output in outputs]
+    rows.append(row(output=GOOD | {"story": "x" * 999}))  # no limit would help this one
+    size, middle, most = (len(findings.written(one, SCHEMA, tokenizer)) for one in rows[:3])
+    found = findings.reasons(rows, SCHEMA, tokenizer, middle - 1)
+    assert found[0] == "" and found[3].startswith("decoding has to end")
+    for why, number in zip(found[1:3], (middle, most), strict=True):
+        assert f"has {number} tokens, and evaluate.max_answer_tokens is {middle - 1};" in why
+        assert f"set it to {most} at least" in why and len(why) < 200
+    assert findings.reasons(rows, SCHEMA, tokenizer, most)[:3] == ["", "", ""]
+    assert findings.reasons(rows[:1], SCHEMA, tokenizer, size) == [""]
+
+
+def test_an_answer_may_have_as_many_tokens_as_the_limit(tokenizer: Any) -> None:
+    """Decoding ends with the last of a record, so that the one which ends an answer needs none."""
+    guide = findings.Guide(tokenizer, SCHEMA)
+    (matcher,) = guide.matchers(1)
+    for token in findings.written(row(), SCHEMA, tokenizer):
+        assert not matcher.is_stopped() and matcher.consume_token(token)
+    assert matcher.is_stopped()
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\u200b\ufeff", "\x00\x01", "\u2066\u2069"])
 def test_a_text_that_nobody_sees_is_empty(text: str) -> None:
-    assert findings.reasons([row(text)], SCHEMA, None) == ["input is empty"]
+    assert findings.reasons([row(text)], SCHEMA, None, LIMIT) == ["input is empty"]
 
 
 def test_what_ingest_found_comes_first_and_each_row_has_its_own_reason(tokenizer: Any) -> None:
@@ -76,7 +100,7 @@ def test_what_ingest_found_comes_first_and_each_row_has_its_own_reason(tokenizer
         row(output={}),
         row(output=GOOD | {"story": "x" * 999}),
     ]
-    found = findings.reasons(rows, SCHEMA, tokenizer)
+    found = findings.reasons(rows, SCHEMA, tokenizer, LIMIT)
     assert found[:2] == ["not JSON", ""] and "required" in found[2] and "decoding" in found[3]
 
 

@@ -43,9 +43,11 @@ def row(number: int, text: str = "", **changes: Any) -> dict[str, Any]:
     return made | {"split": "", "group": "", "problem": ""} | changes
 
 
-def look(rows: list[Any], tokenizer: Any, schema: Any = SCHEMA, **changes: Any) -> Any:
+def look(
+    rows: list[Any], tokenizer: Any, schema: Any = SCHEMA, limit: int = 200, **changes: Any
+) -> Any:
     config = validate.ValidateParams.model_validate(SETTINGS | changes)
-    report, kept = validate.examine(rows, schema, config, tokenizer)
+    report, kept = validate.examine(rows, schema, config, tokenizer, limit)
     json.dumps(report, allow_nan=False)
     return report, kept
 
@@ -73,6 +75,17 @@ def test_an_example_that_cannot_be_learnt_from_is_left_out_with_the_reason(
     (told,) = report["problems"]
     assert told["id"] == "000001" and told["why"].startswith(why) and len(told["why"]) < 200
     assert report["problem_share"] == 0.5
+
+
+def test_a_record_longer_than_any_answer_is_reported_and_left_out(tokenizer: Any) -> None:
+    rows = [row(0), row(1, output={"people": 1, "list": ["a"] * 20})]
+    report, kept = look(rows, tokenizer, limit=40, max_problem_share=0.4)
+    assert [one["id"] for one in kept] == ["000000"]
+    (told,), (stop,) = report["problems"], report["stops"]
+    assert told["id"] == "000001" and "evaluate.max_answer_tokens is 40; set it to " in told["why"]
+    assert "problem_share 0.500 above validate.max_problem_share" in stop
+    report, kept = look(rows, tokenizer, max_problem_share=0.4)
+    assert len(kept) == 2 and report["problems"] == report["stops"] == []
 
 
 def test_nothing_usable_stops_with_the_first_reason(tokenizer: Any) -> None:
@@ -200,6 +213,7 @@ def test_the_stage_leaves_lines_that_can_be_read_again(
     monkeypatch.chdir(tmp_path)
     rows = [row(0, f"The {text} was stolen"), row(1)]
     values = {"validate": SETTINGS, "model": {"base": str(base_model), "hub": False}}
+    values |= {"evaluate": {"max_answer_tokens": 200}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/schema.json").write_text(json.dumps(SCHEMA))
@@ -216,6 +230,7 @@ def test_the_stage_stops_but_leaves_its_report(
     monkeypatch.chdir(tmp_path)
     limits = SETTINGS | {"min_examples": 50}
     values = {"validate": limits, "model": {"base": str(base_model), "hub": False}}
+    values |= {"evaluate": {"max_answer_tokens": 200}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/schema.json").write_text(json.dumps(SCHEMA))
@@ -231,7 +246,8 @@ def test_201_of_the_209_examples_of_the_sample_are_usable(tokenizer: Any) -> Non
 
     folder = Path(__file__).parent.parent.parent / "blueprints/genai"
     rows = [ingest.whole(one, i) for i, one in enumerate(sources.read_sample(folder / "sample"))]
-    settings = yaml.safe_load((folder / "params.yaml").read_text())["validate"]
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    settings = values["validate"] | {"limit": values["evaluate"]["max_answer_tokens"]}
     schema = json.loads((folder / "schema.json").read_text())
     report, kept = look(rows, tokenizer, schema, **settings)
     assert (len(rows), len(kept)) == (209, 201)
