@@ -96,13 +96,16 @@ def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArgumen
     )
 
 
-def checkpoint_folder(config: TrainParams) -> Path:
-    """The folder for what is learnt with these data, parameters and scripts; others go."""
+def checkpoint_folder(config: TrainParams, place: Path) -> Path:
+    """The folder for what is learnt on this base model, at `place`, with these data, parameters and
+    scripts; others go."""
     digest = hashlib.sha256(config.model_dump_json().encode())
-    start = sorted(Path(config.adapter).glob("*")) if config.adapter else []
+    begin = [place, Path(config.adapter)] if config.adapter else [place]
+    start = [path for folder in begin for path in sorted(folder.glob("*")) if path.is_file()]
     scripts = sorted(Path(__file__).parent.glob("*.py"))
     for path in [PREPARED / "examples.parquet", *start, *scripts]:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:  # in pieces: a base model has gigabytes
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     folder = CHECKPOINT / digest.hexdigest()[:16]
     if not folder.exists():
         shutil.rmtree(CHECKPOINT, ignore_errors=True)
@@ -114,7 +117,8 @@ def main() -> None:
     config = params.stage("train", TrainParams)
     place = base.folder(params.read("model", base.ModelParams))
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    folder, examples = checkpoint_folder(config), {n: Examples(n) for n in ("train", "validation")}
+    folder = checkpoint_folder(config, place)
+    examples = {name: Examples(name) for name in ("train", "validation")}
     start = base.load(place, model.dtype(config.precision), attention(examples["train"]))
     network = model.with_adapter(start, config)
     trainer = Trainer(

@@ -1,5 +1,6 @@
 """Batches end with the answers, losses are read from the log, and only the adapter learns."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,21 +117,40 @@ def test_an_adapter_learns_on(small: Path, tmp_path: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_other_parameters_forget_the_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with examples, a base model and an adapter, as far as their bytes are looked at."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data/prepared").mkdir(parents=True)
-    (tmp_path / "data/prepared/examples.parquet").write_bytes(b"x")
-    first = train.checkpoint_folder(TrainParams(**CONFIG))
-    assert train.checkpoint_folder(TrainParams(**CONFIG)) == first
-    second = train.checkpoint_folder(TrainParams(**(CONFIG | {"rank": 8})))
+    for name in ("data/prepared/examples.parquet", "base/weights", "adapter/weights"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    return tmp_path
+
+
+def place(base: str = "base", **change: Any) -> Path:
+    return train.checkpoint_folder(TrainParams(**(CONFIG | change)), Path(base))
+
+
+def test_other_parameters_forget_the_checkpoint(prepared: Path) -> None:
+    first = place()
+    assert place() == first and first.exists()
+    second = place(rank=8)
     assert second != first and not first.exists()
-    other = CONFIG | {"adapter": "adapter"}
-    (tmp_path / "adapter").mkdir()
-    third = train.checkpoint_folder(TrainParams(**other))
-    (tmp_path / "adapter/weights").write_bytes(b"x")
-    assert train.checkpoint_folder(TrainParams(**other)) not in (second, third)
+    third = place(adapter="adapter")
+    (prepared / "adapter/weights").write_bytes(b"y")
+    assert len({first, second, third, place(adapter="adapter")}) == 4
+
+
+def test_another_base_model_forgets_the_checkpoint(prepared: Path) -> None:
+    """By another name, or other weights under the same."""
+    first = place()
+    shutil.copytree(prepared / "base", prepared / "same")
+    assert place("same") == first, "it is the same model, wherever it lies"
+    (prepared / "same/config.json").write_bytes(b"{}")
+    second = place("same")
+    (prepared / "base/weights").write_bytes(b"y")
+    (prepared / "base/folder").mkdir()
+    assert len({first, second, place()}) == 3
 
 
 def test_precision_is_what_the_processor_has() -> None:
