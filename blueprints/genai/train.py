@@ -86,6 +86,7 @@ def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArgumen
         logging_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # how much of `patience` is used up
         metric_for_best_model="eval_loss",
         use_cpu=not torch.cuda.is_available(),
         bf16=model.dtype(config.precision) == torch.bfloat16,

@@ -12,6 +12,8 @@ import pytest
 import torch
 import train
 from model import TrainParams
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
 
 CONFIG: dict[str, Any] = {
     "adapter": None,
@@ -162,6 +164,36 @@ def test_precision_is_what_the_processor_has() -> None:
 def test_steps_of_the_schedule_cover_all_epochs(tmp_path: Path) -> None:
     config = SimpleNamespace(**(CONFIG | {"warmup_share": 0.5, "accumulate": 2}))
     assert train.arguments(config, tmp_path, 9).warmup_steps == 3, "half of 3 steps in 2 epochs"
+
+
+class Killed(TrainerCallback):
+    def on_epoch_begin(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
+        if round(state.epoch) == 3:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_has_no_more_patience_than_one_that_was_not(
+    small: Path, tmp_path: Path
+) -> None:
+    """Nothing is learnt, so that three epochs after the first are no better."""
+    change = {"epochs": 9, "patience": 3, "learning_rate": 1e-30}
+    config, rows = TrainParams(**(CONFIG | change)), [row([11, 12], [13, 2]), row([14], [15, 2])]
+
+    def trainer(*callbacks: TrainerCallback) -> Trainer:
+        return Trainer(
+            model.with_adapter(base.load(small / "tiny"), config),
+            train.arguments(config, tmp_path, len(rows)),
+            data_collator=train.collate,
+            train_dataset=rows,
+            eval_dataset=rows,
+            callbacks=[EarlyStoppingCallback(config.patience), *callbacks],
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(Killed()).train()
+    second = trainer()
+    second.train(resume_from_checkpoint=get_last_checkpoint(tmp_path))
+    assert second.state.epoch == 4
 
 
 def test_an_adapter_names_no_path_of_this_machine(small: Path, tmp_path: Path) -> None:
