@@ -67,9 +67,8 @@ def attention(examples: Examples) -> str:
 
 
 def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArguments:
-    """The Trainer's settings; steps of an epoch are counted over all processes by itself."""
-    steps = -(-number // (config.batch_size * config.accumulate)) * config.epochs
-    return TrainingArguments(
+    """The Trainer's settings; a step takes `accumulate` batches of each process."""
+    found = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
@@ -77,7 +76,6 @@ def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArgumen
         gradient_accumulation_steps=config.accumulate,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=int(config.warmup_share * steps),
         weight_decay=config.weight_decay,
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
@@ -95,6 +93,10 @@ def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArgumen
         disable_tqdm=False,
         seed=config.seed,
     )
+    at_once = found.train_batch_size * found.gradient_accumulation_steps * found.world_size
+    steps = -(-number // at_once) * config.epochs
+    found.warmup_steps = int(config.warmup_share * steps)  # a share would be rounded up
+    return found
 
 
 def checkpoint_folder(config: TrainParams, place: Path) -> Path:

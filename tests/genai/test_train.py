@@ -12,7 +12,7 @@ import pytest
 import torch
 import train
 from model import TrainParams
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 CONFIG: dict[str, Any] = {
@@ -164,6 +164,15 @@ def test_precision_is_what_the_processor_has() -> None:
 def test_steps_of_the_schedule_cover_all_epochs(tmp_path: Path) -> None:
     config = SimpleNamespace(**(CONFIG | {"warmup_share": 0.5, "accumulate": 2}))
     assert train.arguments(config, tmp_path, 9).warmup_steps == 3, "half of 3 steps in 2 epochs"
+
+
+def test_the_warm_up_is_a_share_of_the_steps_that_all_processes_do_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimpleNamespace(**(CONFIG | {"warmup_share": 0.5, "epochs": 4}))
+    assert train.arguments(config, tmp_path, 9).warmup_steps == 10, "half of 5 steps in 4 epochs"
+    monkeypatch.setattr(TrainingArguments, "world_size", 2)
+    assert train.arguments(config, tmp_path, 9).warmup_steps == 6, "half of 3 steps in 4 epochs"
 
 
 class Killed(TrainerCallback):
