@@ -30,6 +30,7 @@ class Piece(NamedTuple):
     text: str
     tokens: int
     surprise: float  # nats; NaN where another server does not say
+    end: bool = False  # the token that ends an answer
 
 
 class Prompt(NamedTuple):
@@ -114,13 +115,17 @@ class Predictor:
         stream = self.tokenizer.create_stream()
         generator.append_tokens(np.array(tokens, np.int32))
         while not generator.is_done() and not stopped():
-            logits = generator.get_logits().reshape(-1)
-            generator.generate_next_token()
+            try:
+                logits = generator.get_logits().reshape(-1)
+                generator.generate_next_token()
+            except RuntimeError as error:  # of the library that guides: the schema is too much
+                raise BadInput("response_format", f"cannot be followed: {error}"[:200]) from None
             token = int(generator.get_next_tokens()[0])
             top = float(logits.max())
             total = top + math.log(float(np.exp(logits - top).sum()))
-            text = "" if generator.is_done() and token in self.ends else stream.decode(token)
-            yield Piece(text, 1, total - float(logits[token]))
+            end = generator.is_done() and token in self.ends
+            text = "" if end else stream.decode(token)
+            yield Piece(text, 1, total - float(logits[token]), end)
 
     @property
     def ends(self) -> set[int]:

@@ -1,5 +1,6 @@
 """Losses of each epoch: for MLflow while training runs, and as a table."""
 
+import os
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,8 @@ class Recorder(TrainerCallback):
     """Sends each epoch's losses to MLflow, and says where a killed run goes on."""
 
     def __init__(self) -> None:
-        self.run_id = tracking.start(objectives.load().name)
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, as torchrun numbers them
+        self.run_id = tracking.start(objectives.load().name) if first else None
 
     def on_train_begin(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
         if state.global_step:

@@ -35,7 +35,7 @@ def told(asked: Conversation, pieces: list[Piece]) -> Json | None:
 
 def ending(found: list[Piece], most: int) -> str:
     """Why the answer ended: its last token was an end, or the limit was met."""
-    return "length" if len(found) >= most and found[-1].text else "stop"
+    return "length" if len(found) >= most and not found[-1].end else "stop"
 
 
 def prompt(asked: Conversation, predictor: Predictor, config: Any) -> tuple[list[int], bool]:

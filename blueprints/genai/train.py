@@ -112,7 +112,7 @@ def checkpoint_folder(config: TrainParams, place: Path) -> Path:
     folder = CHECKPOINT / digest.hexdigest()[:16]
     if not folder.exists():
         shutil.rmtree(CHECKPOINT, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import openai
 import pytest
+import shapes
 import uvicorn
+from predictor import Piece
 from pydantic import ValidationError
 
 from shared import guards, params, serving
@@ -98,6 +100,14 @@ def test_the_client_prints_why_it_was_refused(address: str, name: str, stream: b
     assert reason in str(error) and reason in error.body["message"]
     assert error.type == "invalid_request_error" and error.code == str(error.status_code)
     assert error.param and error.request_id and len(error.request_id) == 40
+
+
+def test_only_an_answer_whose_last_token_ends_it_has_stopped() -> None:
+    first = Piece("a", 1, 0.1)
+    half = Piece("", 1, 0.1)  # of a character that the next token would have made whole
+    assert shapes.ending([first, half], 2) == "length"
+    assert shapes.ending([first, half._replace(end=True)], 2) == "stop"
+    assert shapes.ending([first], 2) == "stop"
 
 
 def test_a_wrong_key_is_told_so(address: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import base
 import jsonschema
+import onnxruntime_genai as og
 import prompts
 import pytest
 from predictor import Piece, Predictor, whole
@@ -95,6 +96,19 @@ def test_a_schema_that_cannot_be_followed_is_refused(predictor: Predictor) -> No
         with pytest.raises(BadInput) as refused:
             list(predictor.generate([5], schema, 10))
         assert refused.value.field == "response_format"
+
+
+def test_a_schema_that_turns_out_too_much_is_refused_in_the_middle(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(og.Generator):  # type: ignore[misc]
+        def generate_next_token(self) -> None:
+            raise RuntimeError("the grammar has too many states")
+
+    monkeypatch.setattr(og, "Generator", Failing)
+    with pytest.raises(BadInput, match="cannot be followed: the grammar") as refused:
+        list(predictor.generate([5], NESTED, 10))
+    assert (refused.value.field, refused.value.status) == ("response_format", 400)
 
 
 def test_an_answer_without_an_end_is_no_record() -> None:
