@@ -102,6 +102,23 @@ def test_a_metric_whose_error_is_not_known_misses_nothing_and_the_page_is_writte
     assert (folder / "live/report.html").exists()
 
 
+def test_a_truth_of_the_wrong_type_is_named_and_nothing_of_its_file_is_taken(
+    folder: Path,
+) -> None:
+    answered(folder, 3)
+    (folder / "labels.csv").write_text("request_id,truth\nr1,2.5\nr2,n/a\n")
+    given = ["--feedback", "labels.csv"]
+    with (
+        pytest.raises(SystemExit, match=r"labels\.csv: r2: truth 'n/a' is no float"),
+        monitoring.watch("", given, truth=float),
+    ):
+        pass
+    assert run().joined.counts() == {"joined": 3, "duplicate": 0, "unknown": 0, "waiting": 0}
+    (folder / "labels.csv").write_text("request_id,truth\nr1,2.5\n")
+    with monitoring.watch("", given, truth=float) as watch:
+        assert watch.joined.counts()["waiting"] == 1
+
+
 def test_prometheus_reads_values_and_verdicts(folder: Path) -> None:
     answered(folder, 60, right=0.3)
     port = free_port()

@@ -112,7 +112,7 @@ def doubt(row: Json) -> float:
 def main() -> None:
     from shared import monitoring  # the service imports this file too, and needs none of it
 
-    with monitoring.watch(__doc__) as watch:
+    with monitoring.watch(__doc__, truth=dict[str, Any]) as watch:
         secret = requestids.signing_secret(watch.logs)
         for windows in watch.runs():
             for window in windows:

@@ -135,7 +135,7 @@ def doubt(row: dict[str, Any]) -> float:
 def main() -> None:
     from shared import monitoring  # the service imports this file too, and needs none of it
 
-    with monitoring.watch(__doc__) as watch:
+    with monitoring.watch(__doc__, truth=float) as watch:
         for windows in watch.runs():
             for window in windows:
                 usual, model = watch.files(window.model)
