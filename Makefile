@@ -151,14 +151,13 @@ licences: setup  ## licences of what images ship, held to a list -> docs/licence
 	python -m shared.licences write docs/licences.md blueprints/*
 
 unit: setup tools  ## the fast tests with the coverage of shared
-	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not container and not long" --cov --cov-report=term
+	pytest -q $(TWO) -m "not contract and not pipeline and not fault and not container and not long" --cov --cov-report=term --durations=40
 
-pipelines: setup tools  ## pipelines at reduced size in copied-out folders, kills and other faults
-	pytest -q $(TWO) -m "(pipeline or fault) and not container and not long" --durations=20
+pipelines: setup tools  ## pipelines at reduced size in copied-out folders, their images, kills and other faults
+	pytest -q $(TWO) -m "(pipeline or fault) and not long" --durations=40
 
-containers: setup tools  ## images of all targets on a real engine, with what these pipelines packaged
-	pytest -q $(TWO) -m "container and pipeline and not long" --durations=20
-	pytest -q -m "container and not pipeline and not long" --durations=20
+containers: setup tools  ## the machinery of images and stacks on a real engine
+	pytest -q -m "container and not pipeline" --durations=20
 
 test: $(PARTS:%=.tested/%)  ## everything; a part that passed runs again once a file has changed, or with AGAIN=1
 	@echo "passed: $(PARTS)"
