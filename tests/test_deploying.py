@@ -127,6 +127,15 @@ def test_the_alert_rules_are_those_of_the_objectives(
     assert documents["Service"]["metadata"]["name"] == "demo"
 
 
+def test_metrics_have_the_labels_that_the_rules_ask_for(documents: dict[str, Any]) -> None:
+    """By itself the operator puts the Service's name into `job` and `service`."""
+    (endpoint,) = documents["ServiceMonitor"]["spec"]["endpoints"]
+    labels = dict.fromkeys(("job", "service"), documents["Service"]["metadata"]["name"])
+    labels |= {one["targetLabel"]: one["replacement"] for one in endpoint["relabelings"]}
+    assert labels == {"job": "service", "service": "demo"}
+    assert 'up{service="demo",job="service"}' in yaml.safe_dump(documents["PrometheusRule"]["spec"])
+
+
 def test_without_a_budget_of_memory_there_is_no_limit_to_set(
     folder: Path, document: dict[str, Any]
 ) -> None:
