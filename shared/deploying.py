@@ -41,6 +41,7 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
     config = ServiceParams.model_validate(common)
     image = images.tag(chain, kind, platform)
     name, _, tag = image.partition(":")
+    worker = images.tag(chain, "worker", platform)  # which `make image TARGET=standalone` builds
     # Bodies of all requests in progress come on top of what the smoke test takes.
     most = budget.memory_mb + config.max_body_mb * config.max_concurrency
     return chain | {
@@ -50,6 +51,8 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
         "image": image,
         "image_name": name,
         "image_tag": tag,
+        "worker_image": worker,
+        "worker_name": worker.partition(":")[0],
         "grace_s": int(PRE_STOP_S + config.timeout_s + SPARE_S),
         "pre_stop_s": PRE_STOP_S,
         "memory_request_mi": round(budget.memory_mb * MEGA / MEBI),

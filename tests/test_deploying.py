@@ -1,15 +1,19 @@
 """Manifests: valid by Kubernetes' published schemas, safe by what reviewers ask for, consistent."""
 
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import kubernetes_validate
 import pytest
 import shipped
+import standing
 import yaml
 
-from shared import deploying
+from shared import benchmark, deploying, lineage, requestlog
 
 VERSION = "1.33"
 OWN_KINDS = ("ServiceMonitor", "PrometheusRule", "Kustomization")  # which Kubernetes does not know
@@ -25,16 +29,29 @@ def written(folder: Path, document: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def documents(written: Path) -> dict[str, Any]:
-    """All objects of the base by kind."""
+    """All objects of the base by kind, those of another name than the service's by both."""
     found = [yaml.safe_load(path.read_text()) for path in sorted((written / "base").glob("*.yaml"))]
-    return {document["kind"]: document for document in found}
+    named = [(one.get("metadata", {}).get("name", "demo"), one) for one in found]
+    parts = [(name.removeprefix("demo").strip("-"), one) for name, one in named]
+    return {f"{part} {one['kind']}".strip(): one for part, one in parts}
+
+
+def pods(documents: dict[str, Any]) -> dict[str, Any]:
+    """The specification of every pod, by the name of what starts it."""
+    found = {name: one["spec"] for name, one in documents.items() if "Deployment" in name}
+    jobs = {
+        name: one["spec"]["jobTemplate"]["spec"]
+        for name, one in documents.items()
+        if "CronJob" in name
+    }
+    return {name: one["template"]["spec"] for name, one in (found | jobs).items()}
 
 
 def test_every_object_follows_kubernetes_schema(documents: dict[str, Any]) -> None:
-    checked = [kind for kind in documents if kind not in OWN_KINDS]
-    for kind in checked:
-        kubernetes_validate.validate(documents[kind], VERSION, strict=True)
-    assert len(checked) == 8
+    checked = [name for name in documents if name not in OWN_KINDS]
+    for name in checked:
+        kubernetes_validate.validate(documents[name], VERSION, strict=True)
+    assert len(checked) == 12
 
 
 def test_a_wrong_field_would_be_found(documents: dict[str, Any]) -> None:
@@ -65,18 +82,19 @@ def test_a_pod_leaves_before_it_is_told_to_stop_and_has_time_to_answer(
 def test_no_pod_is_root_writes_to_its_root_or_talks_to_kubernetes(
     documents: dict[str, Any],
 ) -> None:
-    retraining = documents["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    for spec in (documents["Deployment"]["spec"]["template"]["spec"], retraining):
+    assert set(pods(documents)) == {"Deployment", "monitor Deployment", "retraining CronJob"}
+    for spec in pods(documents).values():
         assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"]
         assert spec["automountServiceAccountToken"] is False
-        for container in spec["containers"]:
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
             context = container["securityContext"]
             assert context["readOnlyRootFilesystem"] is True
             assert context["allowPrivilegeEscalation"] is False
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert container["resources"]["requests"] and container["resources"]["limits"]
     assert documents["ServiceAccount"]["automountServiceAccountToken"] is False
-    assert documents["NetworkPolicy"]["spec"]["egress"] == []
+    for name in ("NetworkPolicy", "monitor NetworkPolicy"):
+        assert documents[name]["spec"]["egress"] == []
 
 
 def test_probes_and_secrets_are_those_of_the_service(documents: dict[str, Any]) -> None:
@@ -105,12 +123,13 @@ def test_what_selects_finds_what_it_selects(documents: dict[str, Any]) -> None:
     assert target == documents["Deployment"]["metadata"]["name"] == "demo"
 
 
-def test_the_overlay_names_the_image_of_the_base(written: Path, documents: dict[str, Any]) -> None:
+def test_the_overlay_names_the_images_of_the_base(written: Path, documents: dict[str, Any]) -> None:
     overlay = yaml.safe_load((written / "production/kustomization.yaml").read_text())
     (service,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
-    (image,) = overlay["images"]
-    assert service["image"] == f"{image['name']}:1234567-p1-amd64"
-    assert "newTag" not in image, "which release it is, is the base's to say"
+    (monitor,) = documents["monitor Deployment"]["spec"]["template"]["spec"]["containers"]
+    for one, image in zip((service, monitor), overlay["images"], strict=True):
+        assert one["image"] == f"{image['name']}:1234567-p1-amd64"
+        assert "newTag" not in image, "which release it is, is the base's to say"
 
 
 def test_the_alert_rules_are_those_of_the_objectives(
@@ -127,13 +146,69 @@ def test_the_alert_rules_are_those_of_the_objectives(
     assert documents["Service"]["metadata"]["name"] == "demo"
 
 
+def test_the_monitor_reads_the_log_that_all_replicas_write(documents: dict[str, Any]) -> None:
+    deployment = documents["monitor Deployment"]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    places = {}
+    for name in ("Deployment", "monitor Deployment"):
+        spec = pods(documents)[name]
+        (container,) = spec["containers"]
+        claims = {one["name"]: one.get("persistentVolumeClaim") for one in spec["volumes"]}
+        mounts = {one["mountPath"]: one for one in container["volumeMounts"]}
+        places[name] = claims[mounts["/logs"]["name"]], mounts["/logs"].get("readOnly", False)
+    assert places["Deployment"] == ({"claimName": "demo"}, False)
+    assert places["monitor Deployment"] == ({"claimName": "demo"}, True)
+    assert documents["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert documents["live PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
 def test_metrics_have_the_labels_that_the_rules_ask_for(documents: dict[str, Any]) -> None:
     """By itself the operator puts the Service's name into `job` and `service`."""
-    (endpoint,) = documents["ServiceMonitor"]["spec"]["endpoints"]
-    labels = dict.fromkeys(("job", "service"), documents["Service"]["metadata"]["name"])
-    labels |= {one["targetLabel"]: one["replacement"] for one in endpoint["relabelings"]}
-    assert labels == {"job": "service", "service": "demo"}
-    assert 'up{service="demo",job="service"}' in yaml.safe_dump(documents["PrometheusRule"]["spec"])
+    found = {}
+    for endpoint in documents["ServiceMonitor"]["spec"]["endpoints"]:
+        (service,) = [
+            one
+            for one in (documents["Service"], documents["monitor Service"])
+            if one["spec"]["ports"][0]["name"] == endpoint["port"]
+        ]
+        labels = dict.fromkeys(("job", "service"), service["metadata"]["name"])
+        labels |= {one["targetLabel"]: one["replacement"] for one in endpoint["relabelings"]}
+        found[service["metadata"]["name"]] = labels
+    assert found["demo"] == {"job": "service", "service": "demo"}
+    assert found["demo-monitor"] == {"job": "monitor", "service": "demo"}
+    rules = yaml.safe_dump(documents["PrometheusRule"]["spec"])
+    assert 'up{service="demo",job="service"}' in rules
+    assert 'monitor_last_run_timestamp_seconds{service="demo"}' in rules
+
+
+def test_the_commands_of_the_monitors_pod_watch_the_service(
+    written: Path, documents: dict[str, Any], folder: Path
+) -> None:
+    """As the worker's image has them in /app: the blueprint's folder."""
+    (folder / "monitor.py").write_text(standing.MONITOR)
+    (folder / "objectives.yaml").write_text(watched(folder))
+    log = requestlog.RequestLog(folder / "logs", "requests", 1, 1)
+    for number in range(20):
+        log.write({"id": f"r{number}", "model": "m", "number": 1000})
+    spec, port = pods(documents)["monitor Deployment"], str(benchmark.free_port())
+    (first,), (monitor,) = spec["initContainers"], spec["containers"]
+    subprocess.run([sys.executable, *first["command"][1:]], cwd=folder, check=True)
+    assert lineage.current(folder / "live")
+    there = {"/logs": str(folder / "logs"), "9464": port}
+    command = [sys.executable, *(there.get(word, word) for word in monitor["command"][1:])]
+    url = f"http://127.0.0.1:{port}/metrics"
+    with benchmark.running(command, url, folder / "monitor.log", cwd=folder):
+        deadline = time.monotonic() + 60
+        while 'live_metric{metric="live.mean"} 1000.0' not in httpx.get(url).text:
+            assert time.monotonic() < deadline, (folder / "monitor.log").read_text()
+            time.sleep(0.1)
+
+
+def watched(folder: Path) -> str:
+    """The objectives, with a key result that the monitor measures."""
+    document = yaml.safe_load((folder / "objectives.yaml").read_text())
+    document["objectives"][0]["key_results"].append(standing.WATCHED | {"id": "KR3"})
+    return yaml.safe_dump(document)
 
 
 def test_without_a_budget_of_memory_there_is_no_limit_to_set(
