@@ -1,5 +1,6 @@
 """Manifests: valid by Kubernetes' published schemas, safe by what reviewers ask for, consistent."""
 
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import shipped
 import standing
 import yaml
 
-from shared import benchmark, deploying, lineage, requestlog
+from shared import audit, benchmark, deploying, images, lineage, requestlog
 
 VERSION = "1.33"
 OWN_KINDS = ("ServiceMonitor", "PrometheusRule", "Kustomization")  # which Kubernetes does not know
@@ -51,7 +52,7 @@ def test_every_object_follows_kubernetes_schema(documents: dict[str, Any]) -> No
     checked = [name for name in documents if name not in OWN_KINDS]
     for name in checked:
         kubernetes_validate.validate(documents[name], VERSION, strict=True)
-    assert len(checked) == 12
+    assert len(checked) == 13
 
 
 def test_a_wrong_field_would_be_found(documents: dict[str, Any]) -> None:
@@ -93,7 +94,7 @@ def test_no_pod_is_root_writes_to_its_root_or_talks_to_kubernetes(
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert container["resources"]["requests"] and container["resources"]["limits"]
     assert documents["ServiceAccount"]["automountServiceAccountToken"] is False
-    for name in ("NetworkPolicy", "monitor NetworkPolicy"):
+    for name in ("NetworkPolicy", "monitor NetworkPolicy", "retraining NetworkPolicy"):
         assert documents[name]["spec"]["egress"] == []
 
 
@@ -202,6 +203,50 @@ def test_the_commands_of_the_monitors_pod_watch_the_service(
         while 'live_metric{metric="live.mean"} 1000.0' not in httpx.get(url).text:
             assert time.monotonic() < deadline, (folder / "monitor.log").read_text()
             time.sleep(0.1)
+
+
+RETRAIN = """
+from shared import lineage, retraining
+
+asked = retraining.arguments(None)
+assert asked.champion and lineage.current(asked.live) == asked.champion
+(asked.live / "retrained").write_text(asked.key_result)
+"""
+
+
+def test_the_commands_of_a_retraining_run_where_the_monitor_runs(
+    documents: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    spec = pods(documents)["retraining CronJob"]
+    assert documents["retraining CronJob"]["spec"].get("suspend", False) is False
+    (rule,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    monitor = documents["monitor Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    assert rule["labelSelector"]["matchLabels"].items() <= monitor
+    (container,), (data, model) = spec["containers"], spec["initContainers"]
+    mounted = {one["mountPath"].strip("/") for one in container["volumeMounts"]}
+    assert {"app/live", "app/.dvc/cache", "app/.dvc/tmp"} <= mounted, "as in standalone.WRITABLE"
+    (folder / "retrain.py").write_text(RETRAIN)
+    (cached := folder / ".dvc/cache/files/md5/ab/c").parent.mkdir(parents=True)
+    (tmp_path / "cache").mkdir()
+    there = {"/app/.dvc/cache/.": f"{folder}/.dvc/cache/.", "/cache": str(tmp_path / "cache")}
+    for text in ("first", "second"):  # each release brings its data
+        cached.write_text(text)
+        cached.chmod(0o444)
+        os.utime(cached, (time.time() + 9, time.time() + 9))
+        subprocess.run([there.get(word, word) for word in data["command"]], check=True)
+        assert (tmp_path / "cache/files/md5/ab/c").read_text() == text
+    for one in (model, container):
+        subprocess.run([sys.executable, *one["command"][1:]], cwd=folder, check=True)
+    assert (folder / "live/retrained").read_text() == "schedule"
+    assert audit.read(folder / "live")[-1]["event"] == "retrain_finished"
+
+
+def test_every_image_is_one_that_is_built(documents: dict[str, Any]) -> None:
+    chain = {"bento": "demo:1234567-p1"}
+    built = {images.tag(chain, stage, "linux/amd64") for stage in ("cloud", "worker")}
+    for spec in pods(documents).values():
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            assert container["image"] in built
 
 
 def watched(folder: Path) -> str:
