@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import customkinds
+import jsonschema
 import kubernetes_validate
 import pytest
 import shipped
@@ -154,6 +156,9 @@ def test_what_a_canary_is_follows_the_schema_and_selects_its_own_pods(
     for kind in ("Deployment", "Service", "NetworkPolicy"):
         kubernetes_validate.validate(found[kind], "1.33", strict=True)
         assert found[kind]["metadata"]["name"] == "demo-canary"
+    customkinds.check(found["HTTPRoute"])
+    for folder in ("release", "production"):
+        customkinds.check(yaml.safe_load((place / folder / "kustomization.yaml").read_text()))
     pods, own = found["Deployment"]["spec"], {"app.kubernetes.io/name": "demo-canary"}
     assert pods["selector"]["matchLabels"] == found["Service"]["spec"]["selector"] == own
     assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == own
@@ -162,6 +167,14 @@ def test_what_a_canary_is_follows_the_schema_and_selects_its_own_pods(
     assert found["Service"]["metadata"]["labels"] == {"app.kubernetes.io/name": "demo"}
     volumes = {one["name"]: one for one in pods["template"]["spec"]["volumes"]}
     assert volumes["logs"]["persistentVolumeClaim"]["claimName"] == "demo"
+
+
+def test_a_misspelt_field_of_the_route_would_be_found() -> None:
+    route = canary.route("demo", 10)
+    (rule,) = route["spec"]["rules"]
+    rule["backendRef"] = rule.pop("backendRefs")
+    with pytest.raises(jsonschema.ValidationError, match="backendRef"):
+        customkinds.check(route)
 
 
 def test_every_overlay_names_the_component_once(place: Path, packaged: Path) -> None:

@@ -1,14 +1,18 @@
 """Manifests: valid by Kubernetes' published schemas, safe by what reviewers ask for, consistent."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import customkinds
 import httpx
+import jsonschema
 import kubernetes_validate
+import pydantic
 import pytest
 import shipped
 import standing
@@ -17,7 +21,7 @@ import yaml
 from shared import audit, benchmark, deploying, images, lineage, requestlog
 
 VERSION = "1.33"
-OWN_KINDS = ("ServiceMonitor", "PrometheusRule", "Kustomization")  # which Kubernetes does not know
+OWN_KINDS = ("ServiceMonitor", "PrometheusRule", "Kustomization")  # see customkinds.py
 
 
 @pytest.fixture
@@ -59,6 +63,45 @@ def test_a_wrong_field_would_be_found(documents: dict[str, Any]) -> None:
     documents["Deployment"]["spec"]["stragety"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(documents["Deployment"], VERSION, strict=True)
+
+
+def test_every_object_of_an_operator_follows_its_schema(
+    written: Path, documents: dict[str, Any]
+) -> None:
+    for kind in OWN_KINDS:
+        customkinds.check(documents[kind])
+    customkinds.check(yaml.safe_load((written / "production/kustomization.yaml").read_text()))
+
+
+MISSPELT = {
+    "ServiceMonitor": ("spec", "endpoints", 0, "relabelings", 0, "targetLabel"),
+    "PrometheusRule": ("spec", "groups", 0, "rules", 0, "expr"),
+    "Kustomization": ("labels", 0, "includeSelectors"),
+}
+
+
+@pytest.mark.parametrize("kind", OWN_KINDS)
+def test_a_misspelt_field_of_an_operator_would_be_found(
+    documents: dict[str, Any], kind: str
+) -> None:
+    *path, last = MISSPELT[kind]
+    place: Any = documents[kind]
+    for part in path:
+        place = place[part]
+    place[f"{last}x"] = place.pop(last)
+    with pytest.raises((jsonschema.ValidationError, pydantic.ValidationError), match=f"{last}x"):
+        customkinds.check(documents[kind])
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
+def test_kubectl_builds_the_overlay(written: Path, documents: dict[str, Any]) -> None:
+    built = list(yaml.safe_load_all(kustomized(written / "production")))
+    assert len(built) == len(documents) - 1, "all but the kustomization itself"
+    assert {one["metadata"]["namespace"] for one in built} == {"demo"}
+
+
+def kustomized(place: Path) -> str:
+    return subprocess.check_output(["kubectl", "kustomize", place], text=True)
 
 
 def test_all_files_are_listed_and_all_that_is_listed_is_there(written: Path) -> None:
