@@ -1,6 +1,7 @@
 """Manifests: valid by Kubernetes' published schemas, safe by what reviewers ask for, consistent."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_every_object_of_an_operator_follows_its_schema(
 ) -> None:
     for kind in OWN_KINDS:
         customkinds.check(documents[kind])
-    customkinds.check(yaml.safe_load((written / "production/kustomization.yaml").read_text()))
+    customkinds.check(overlay(written))
 
 
 MISSPELT = {
@@ -95,13 +96,21 @@ def test_a_misspelt_field_of_an_operator_would_be_found(
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
 def test_kubectl_builds_the_overlay(written: Path, documents: dict[str, Any]) -> None:
-    built = list(yaml.safe_load_all(kustomized(written / "production")))
-    assert len(built) == len(documents) - 1, "all but the kustomization itself"
+    assert len(built := kustomized(written)) == len(documents) - 1, "without the kustomization"
     assert {one["metadata"]["namespace"] for one in built} == {"demo"}
+    assert may_call(built) == []
+    opened(written)
+    assert may_call(kustomized(written)) == ["demo", "demo-retraining"]
 
 
-def kustomized(place: Path) -> str:
-    return subprocess.check_output(["kubectl", "kustomize", place], text=True)
+def kustomized(written: Path) -> list[Any]:
+    text = subprocess.check_output(["kubectl", "kustomize", written / "production"], text=True)
+    return list(yaml.safe_load_all(text))
+
+
+def may_call(built: list[Any]) -> list[str]:
+    policies = [one for one in built if one["kind"] == "NetworkPolicy"]
+    return [one["metadata"]["name"] for one in policies if one["spec"]["egress"]]
 
 
 def test_all_files_are_listed_and_all_that_is_listed_is_there(written: Path) -> None:
@@ -141,6 +150,36 @@ def test_no_pod_is_root_writes_to_its_root_or_talks_to_kubernetes(
         assert documents[name]["spec"]["egress"] == []
 
 
+def test_an_overlay_may_say_whom_the_service_calls(
+    written: Path, documents: dict[str, Any]
+) -> None:
+    (patch,) = yaml.safe_load((written / "production/egress.yaml").read_text())
+    assert (patch["op"], patch["path"]) == ("replace", "/spec/egress")
+    policy = documents["NetworkPolicy"]
+    policy["spec"]["egress"] = patch["value"]
+    kubernetes_validate.validate(policy, VERSION, strict=True)
+    opened(written)
+    (*_, line) = overlay(written)["patches"]
+    names = [name for name in NETWORKS if re.fullmatch(line["target"]["name"], name)]
+    assert line["path"] == "egress.yaml" and names == ["demo", "demo-canary", "demo-retraining"]
+
+
+NETWORKS = ["demo", "demo-canary", "demo-monitor", "demo-retraining"]
+
+
+def opened(written: Path) -> None:
+    """Take the `#` from the line that names egress.yaml, as its comment says."""
+    path = written / "production/kustomization.yaml"
+    lines = path.read_text().splitlines()
+    kept = [line.replace("# ", "", 1) if "path: egress.yaml" in line else line for line in lines]
+    assert kept != lines
+    path.write_text("\n".join(kept))
+
+
+def overlay(written: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((written / "production/kustomization.yaml").read_text()))
+
+
 def test_probes_and_secrets_are_those_of_the_service(documents: dict[str, Any]) -> None:
     (service,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
     for probe, path in {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}.items():
@@ -168,10 +207,9 @@ def test_what_selects_finds_what_it_selects(documents: dict[str, Any]) -> None:
 
 
 def test_the_overlay_names_the_images_of_the_base(written: Path, documents: dict[str, Any]) -> None:
-    overlay = yaml.safe_load((written / "production/kustomization.yaml").read_text())
     (service,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
     (monitor,) = documents["monitor Deployment"]["spec"]["template"]["spec"]["containers"]
-    for one, image in zip((service, monitor), overlay["images"], strict=True):
+    for one, image in zip((service, monitor), overlay(written)["images"], strict=True):
         assert one["image"] == f"{image['name']}:1234567-p1-amd64"
         assert "newTag" not in image, "which release it is, is the base's to say"
 
