@@ -17,7 +17,7 @@ from shared import archives, benchmark, container, deploying, hashes, packaging,
 from shared.tee import Tee
 
 TOKEN = "0123456789"
-UNITS = ["demo-forwarding.service", "demo-update.service", "demo.service"]
+UNITS = ["demo-forwarding.service", "demo-rollback.service", "demo-update.service", "demo.service"]
 MISSING = 'raise ModuleNotFoundError("No module named bentoml")\n'
 
 

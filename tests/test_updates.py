@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ import updating
 from test_archives import TOKEN, served
 from updating import Device
 
-from shared import attempts, bundles, container, lineage, params, updates
+from shared import archives, attempts, bundles, container, lineage, params, updates
 from shared.audit import Refused
 
 
@@ -227,3 +230,21 @@ def test_commands_sign_install_and_tell(device: Device) -> None:
     assert found["sequence"] == 4 and found["last"]["event"] == "installed"
     _, error = (installing := device.begin(device.folder / "none")).communicate()
     assert installing.returncode == 1 and "failed: [Errno 2] No such file" in error
+
+
+def test_a_device_takes_a_model_back_by_the_command_of_its_unit(device: Device) -> None:
+    device.install(device.sign("v1", 2.0, 1))
+    device.install(device.sign("v2", 4.0, 2))
+    assert "systemctl start $name-rollback" in (archives.TEMPLATES / "README.md").read_text()
+    template = Template((archives.TEMPLATES / "NAME-rollback.service").read_text())
+    (line,) = re.findall("^ExecStart=(.*)", template.substitute(name="demo"), re.MULTILINE)
+    there = {"/opt/demo/.venv/bin/python": sys.executable, "%S/demo/live": str(device.live)}
+    command = [there.get(word, word) for word in line.split()]
+    run: Any = {"cwd": device.service, "capture_output": True, "text": True, "check": False}
+    done = subprocess.run(command, **run)
+    assert done.returncode == 0 and device.serves == 2.0, done.stderr
+    assert re.fullmatch(r"rollback: v1-\w+ is served again\n", done.stdout)
+    assert subprocess.run(command, **run).stdout == "rollback: packaged-packaged is served again\n"
+    done = subprocess.run(command, **run)
+    assert done.returncode == 1 and "no model before packaged-packaged" in done.stderr
+    assert device.serves == 3.25
