@@ -1,5 +1,6 @@
 """A canary gets its share and goes by one command: in the manifests, and behind a real proxy."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -17,6 +18,7 @@ import yaml
 
 from shared import benchmark, canary, container, deploying, engine, images
 
+ROOT = Path(__file__).parent.parent
 OLD, NEW = "demo-cloud:old-p1-amd64", "demo-cloud:new-p1-amd64"
 
 
@@ -82,6 +84,27 @@ def test_a_canary_and_a_whole_release_are_taken_back(place: Path, packaged: Path
     canary.start(place, packaged, 10)
     canary.promote(place)
     assert canary.rollback(place) == canary.image(place / "base") == OLD
+
+
+def test_make_takes_a_canary_and_a_whole_release_back(place: Path, packaged: Path) -> None:
+    canary.start(place, packaged, 10)
+    assert made(place).stdout.splitlines()[-2:] == [
+        f"rollback: {OLD} serves all",
+        f"kubectl apply -k {place}/production",
+    ]
+    assert weights(place) == {"demo": 100, "demo-canary": 0}
+    canary.start(place, packaged, 10)
+    canary.promote(place)
+    assert made(place).returncode == 0 and canary.image(place / "base") == OLD
+    done = made(place)
+    assert done.returncode != 0 and "neither a canary nor a release before" in done.stderr
+
+
+def made(place: Path) -> subprocess.CompletedProcess[str]:
+    """The command of docs/targets.md, of which the environment is there already."""
+    command = ["make", "--assume-old=setup", "rollback-cloud", "B=cv", f"PLACE={place}"]
+    own = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
 
 
 def test_a_place_is_made_whole_or_not_at_all(packaged: Path, tmp_path: Path) -> None:
