@@ -4,8 +4,9 @@
         -> dist/edge-amd64.cdx.json
 
 Of `standalone` it is the worker's; its service is the cloud target's image. syft reads it from the
-image itself, Debian's packages as well as Python's. That it found what was
-installed is checked; a list that lacks something is not written.
+image itself, Debian's packages as well as Python's. That it found what was installed is checked; a
+list that lacks something is not written, nor, of cloud and edge, one with a package of Python's
+that nobody asked for, or whose licence nobody knows.
 """
 
 import argparse
@@ -18,9 +19,10 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from shared import engine, hashes, images, licences, packaging, params, provenance
+from shared import engine, hashes, images, licences, objectives, packaging, params, provenance
 
-KINDS = {"pkg:deb/": "Debian", "pkg:pypi/": "Python"}
+DEBIAN, PYTHON = "pkg:deb/", "pkg:pypi/"
+TOOLS = ("pip", "setuptools", "wheel")  # which Python's base images have
 
 
 def file_name(target: str, platform: str) -> str:
@@ -51,48 +53,80 @@ def packages(listed: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 def complete(listed: dict[str, Any]) -> None:
     """Licences that older packages state where syft does not look."""
-    for one in packages(listed, "pkg:pypi/"):
+    for one in packages(listed, PYTHON):
         if not one.get("licenses"):
             found = licences.licence(one["name"])
             if found != licences.UNKNOWN:
                 one["licenses"] = [{"license": {"name": found}}]
 
 
-def check(listed: dict[str, Any], pins: list[str]) -> str:
-    """How many packages the list has. Raises SystemExit unless every pin, and Debian, is in it."""
-    python = packages(listed, "pkg:pypi/")
-    found = {f"{canonicalize_name(one['name'])}=={one['version']}" for one in python}
-    missing = [pin for pin in pins if pin not in found]
-    if missing or not packages(listed, "pkg:deb/"):
+def pin(component: dict[str, Any]) -> str:
+    """As a requirements file names it; a CPU build's local version ("+cpu") is in none."""
+    return f"{canonicalize_name(component['name'])}=={component['version'].split('+')[0]}"
+
+
+def location(component: dict[str, Any]) -> str:
+    """Where in the image it was found."""
+    known = {one["name"]: str(one["value"]) for one in component.get("properties", [])}
+    return known.get("syft:location:0:path", "")
+
+
+def asked_for(component: dict[str, Any], pins: list[str]) -> bool:
+    """Is it pinned, a part of another package, or a tool of the base image?"""
+    path = location(component)
+    tool = component["name"] in TOOLS and path.startswith("/usr/")
+    return tool or "/_vendor/" in path or pin(component) in pins
+
+
+def check(listed: dict[str, Any], pins: list[str], only: bool = True) -> str:
+    """How many packages the list has, and which of Python's have no licence.
+
+    Raises SystemExit unless every pin, and Debian, is in it. only: also for what is not asked for,
+    and for pins without a licence; otherwise they are named.
+    """
+    python, debian = packages(listed, PYTHON), packages(listed, DEBIAN)
+    found = {pin(one) for one in python}
+    missing = [one for one in pins if one not in found]
+    if missing or not debian:
         lacks = ", ".join(missing) or "Debian's packages"
         raise SystemExit(f"syft does not list {lacks}; nothing is written")
-    told = []
-    for kind, name in KINDS.items():
-        ours = packages(listed, kind)
-        without = sum(not one.get("licenses") for one in ours)
-        told.append(
-            f"{len(ours)} of {name}" + (f" ({without} without a licence)" if without else "")
-        )
+    more = sorted(pin(one) for one in python if not asked_for(one, pins))
+    unknown = sorted(pin(one) for one in python if not one.get("licenses"))
+    if only and more:
+        raise SystemExit(f"in the image, but in no requirements: {', '.join(more)}")
+    if only and (chosen := [one for one in unknown if one in pins]):
+        raise SystemExit(f"licence unknown, see shared/licences.py: {', '.join(chosen)}")
+    without = sum(not one.get("licenses") for one in debian)
+    told = [f"{len(debian)} of Debian" + (f" ({without} without a licence)" if without else "")]
+    told.append(f"{len(python)} of Python")
+    told += [f"without a licence: {', '.join(unknown)}"] if unknown else []
+    told += [f"in no requirements: {', '.join(more)}"] if more else []
     return f"packages: {', '.join(told)}"
 
 
 def ours(folder: Path) -> list[dict[str, Any]]:
-    """The packaged model, with the SHA-256 of each file that decides its answers, and its data."""
+    """The packaged model and its data.
+
+    The model has the SHA-256 of each file that decides its answers, and of all of them in this
+    order, of which its version is the beginning.
+    """
     chain = images.provenance(folder)
-    files = [
-        {
-            "type": "file",
-            "name": path.name,
-            "hashes": [{"alg": "SHA-256", "content": provenance.file_hash(path)}],
-        }
-        for path in provenance.model_files(folder / "build/export")
-    ]
-    model = {"type": "machine-learning-model", "version": chain["model_version"]}
+    paths = provenance.model_files(folder / "build/export")
+    files = [{"type": "file", "name": path.name, "hashes": sha256(path)} for path in paths]
+    model: dict[str, Any] = {"type": "machine-learning-model", "version": chain["model_version"]}
+    model["hashes"] = sha256(*paths)
+    if licence := objectives.load(folder / "objectives.yaml").licence:
+        model["licenses"] = [{"expression": licence}]
     data = {"type": "data", "version": chain["data"], "description": "hash of the prepared splits"}
     return [
         model | {"name": chain["name"], "components": files},
         data | {"name": f"{chain['name']}-data"},
     ]
+
+
+def sha256(*paths: Path) -> list[dict[str, str]]:
+    """As CycloneDX states a hash."""
+    return [{"alg": "SHA-256", "content": provenance.file_hash(*paths)}]
 
 
 def pinned(folder: Path, target: str) -> list[str]:
@@ -114,7 +148,9 @@ def write(folder: Path, target: str, platform: str) -> Path:
         )
     listed = scanned(f"docker:{name}")
     complete(listed)
-    print(f"{name}: {check(listed, pinned(folder, target))}")
+    # What pip resolves for the worker depends on the index, e.g. on its build of torch.
+    only = target in images.TARGETS
+    print(f"{name}: {check(listed, pinned(folder, target), only)}")
     listed["components"] += ours(folder)
     path = folder / "dist" / file_name(target, platform)
     params.write_json(path, listed)

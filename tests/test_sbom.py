@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import shipped
 
-from shared import engine, hashes, images, params, sbom
+from shared import engine, hashes, images, packaging, params, sbom
 
 DEBIAN = """Package: demo
 Status: install ok installed
@@ -41,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 def test_both_kinds_are_listed_with_versions_and_licences(root: Path) -> None:
     listed = sbom.scanned(f"dir:{root}")
     assert listed["bomFormat"] == "CycloneDX"
-    (debian,), (python,) = (sbom.packages(listed, kind) for kind in sbom.KINDS)
+    (debian,), (python,) = (sbom.packages(listed, kind) for kind in (sbom.DEBIAN, sbom.PYTHON))
     assert (debian["name"], debian["version"]) == ("demo", "1.2-3")
     assert "GPL-2" in str(debian["licenses"]) and "MIT" in str(python["licenses"])
     assert sbom.check(listed, ["other-one==2.0"]) == "packages: 1 of Debian, 1 of Python"
@@ -69,17 +69,76 @@ def test_without_syft_the_command_that_installs_it_is_named(
         sbom.scanned("dir:.")
 
 
+def install(root: Path, place: str, name: str, version: str, more: str = "") -> None:
+    """A package of Python's, which says nothing of its licence but what is in `more`."""
+    folder = root / f"{place}/{name}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    text = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{more}"
+    (folder / "METADATA").write_text(text)
+    (folder / "RECORD").write_text("")
+
+
 def test_a_licence_that_only_a_classifier_states_is_added(root: Path) -> None:
     """As of jinja2, whose metadata have no other statement."""
-    old = root / "packages/jinja2-3.1.6.dist-info"
-    old.mkdir()
-    text = "Metadata-Version: 2.4\nName: jinja2\nVersion: 3.1.6\n"
-    (old / "METADATA").write_text(text + "Classifier: License :: OSI Approved :: BSD License\n")
-    (old / "RECORD").write_text("")
-    listed = sbom.scanned(f"dir:{root}")
-    assert "2 of Python (1 without a licence)" in sbom.check(listed, ["jinja2==3.1.6"])
+    classifier = "Classifier: License :: OSI Approved :: BSD License\n"
+    install(root, "packages", "jinja2", "3.1.6", classifier)
+    listed, pins = sbom.scanned(f"dir:{root}"), ["other-one==2.0", "jinja2==3.1.6"]
+    with pytest.raises(SystemExit, match=r"licence unknown, .*: jinja2==3\.1\.6$"):
+        sbom.check(listed, pins)
+    assert sbom.check(listed, pins, only=False).endswith(
+        "2 of Python, without a licence: jinja2==3.1.6"
+    )
     sbom.complete(listed)
-    assert sbom.check(listed, ["jinja2==3.1.6"]).endswith("2 of Python")
+    assert sbom.check(listed, pins).endswith("2 of Python")
+
+
+def test_a_package_that_nobody_asked_for_is_refused(root: Path) -> None:
+    install(root, "packages", "left-over", "1.0", "License-Expression: MIT\n")
+    listed = sbom.scanned(f"dir:{root}")
+    with pytest.raises(SystemExit, match=r"in no requirements: left-over==1\.0$"):
+        sbom.check(listed, ["other-one==2.0"])
+    told = sbom.check(listed, ["other-one==2.0"], only=False)
+    assert told == "packages: 1 of Debian, 2 of Python, in no requirements: left-over==1.0"
+
+
+def test_pip_is_the_base_images_and_nobody_elses(root: Path) -> None:
+    site = "usr/local/lib/python3.11/site-packages"
+    for name in ("pip", "setuptools", "wheel"):
+        install(root, site, name, "79.0", "License-Expression: MIT\n")
+    install(root, f"{site}/setuptools/_vendor", "inflect", "7.3")
+    told = sbom.check(sbom.scanned(f"dir:{root}"), ["other-one==2.0"])
+    assert told.endswith("5 of Python, without a licence: inflect==7.3")
+    install(root, "packages", "pip", "1.0", "License-Expression: MIT\n")
+    with pytest.raises(SystemExit, match=r"in no requirements: pip==1\.0$"):
+        sbom.check(sbom.scanned(f"dir:{root}"), ["other-one==2.0"])
+    install(root, site, "requests", "2.0", "License-Expression: MIT\n")
+    with pytest.raises(SystemExit, match=r"in no requirements: pip==1\.0, requests==2\.0$"):
+        sbom.check(sbom.scanned(f"dir:{root}"), ["other-one==2.0"])
+
+
+def test_a_build_for_processors_is_the_version_that_was_asked_for(root: Path) -> None:
+    install(root, "packages", "torch", "2.0+cpu", "License-Expression: BSD-3-Clause\n")
+    listed = sbom.scanned(f"dir:{root}")
+    assert sbom.check(listed, ["other-one==2.0", "torch==2.0"]).endswith("2 of Python")
+
+
+def test_the_model_is_listed_with_its_licence_and_hashes(
+    folder: Path, document: dict[str, Any]
+) -> None:
+    shipped.write(folder, document | {"licence": "Apache-2.0 AND CC-BY-4.0"})
+    chain = packaging.assemble(folder, folder / "build")
+    (folder / "dist").mkdir()
+    (folder / "dist/demo.bento").write_bytes(b"")
+    model, _ = sbom.ours(folder)
+    assert model["licenses"] == [{"expression": "Apache-2.0 AND CC-BY-4.0"}]
+    content = b"".join(
+        (folder / "export" / name).read_bytes() for name in ("model.json", "model.onnx")
+    )
+    digest = hashlib.sha256(content).hexdigest()
+    assert model["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    assert digest.startswith(str(chain["model_version"]))
+    shipped.write(folder, document)
+    assert "licenses" not in sbom.ours(folder)[0]
 
 
 @pytest.mark.container
