@@ -117,8 +117,8 @@ rollback-cloud: setup  ## no canary; without one, the release before: make rollb
 push: setup  ## an image to a registry, after docker login and make sbom: make push B=cv TARGET=edge REGISTRY=ghcr.io/me/here
 	@cd blueprints/$(ONE) && python -m shared.publishing push $(WHERE) --registry "$(REGISTRY)"
 
-release-files: setup  ## Bento, edge archive and lists of packages -> release/: make release-files B=cv TARGET=edge
-	cd blueprints/$(ONE) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release
+release-files: setup  ## Bento, edge archive and lists of packages, signed where there is a key -> release/: make release-files B=cv TARGET=edge [KEY=key.pem]
+	cd blueprints/$(ONE) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release $(if $(KEY),--key "$(abspath $(KEY))")
 
 release-notes:  ## what CHANGELOG.md says of a version: make --silent release-notes TAG=v0.1.0
 	@python3 .ci/notes.py "$(TAG)"

@@ -65,17 +65,22 @@ def write(
     entries = {name: _entry(contents[name]) for name in sorted(contents)}
     manifest = Manifest.model_validate({**about, "files": entries})
     raw = manifest.model_dump_json().encode()
-    private = load_pem_private_key(key.read_bytes(), None)
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SystemExit(f"{key}: not an Ed25519 key")
     with params.atomic(bundle) as draft, draft.open("wb") as file:
-        for name, content in ((MANIFEST, raw), (SIGNATURE, private.sign(raw))):
+        for name, content in ((MANIFEST, raw), (SIGNATURE, signature(raw, key))):
             file.write(header(name, len(content)) + content + padding(len(content)))
         for name, entry in manifest.files.items():
             file.write(header(name, entry.size) + contents[name].read_bytes())
             file.write(padding(entry.size))
         file.write(_end(file.tell()))
     return manifest
+
+
+def signature(content: bytes, key: Path) -> bytes:
+    """Of anything, by an Ed25519 private key in PEM, without a password; SystemExit for another."""
+    private = load_pem_private_key(key.read_bytes(), None)
+    if not isinstance(private, Ed25519PrivateKey):
+        raise SystemExit(f"{key}: not an Ed25519 key")
+    return private.sign(content)
 
 
 def read(bundle: Path, keys: Sequence[Path], into: Path | None = None) -> Manifest:

@@ -1,15 +1,20 @@
 """Images go to a registry, a real one on loopback; files of a release to a folder."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
 import shipped
+import updating
 
-from shared import benchmark, engine, images, params, publishing, sbom
+from shared import archives, benchmark, engine, images, params, publishing, sbom
 
+ROOT = Path(__file__).parent.parent
 CHAIN = {"name": "demo", "bento": "demo:m1-p1"}
 CONFIG = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
@@ -46,6 +51,65 @@ def test_a_release_has_the_bento_the_archive_and_the_lists(packaged: Path, tmp_p
         "demo-m1-p1.tar.gz",
         "demo-m1-p1.tar.gz.sha256",
     ]
+
+
+def released(packaged: Path, place: Path, key: Path | None) -> Path:
+    """The edge archive of a release; its content does not matter."""
+    (packaged / "dist" / sbom.file_name("edge", PLATFORM)).write_text("{}")
+    for name in ("demo-m1-p1.tar.gz", "demo-m1-p1.tar.gz.sha256"):
+        (packaged / "dist/deploy/edge" / name).write_bytes(name.encode() * 1000)
+    publishing.files(packaged, "edge", PLATFORM, place, key)
+    return place / "demo-m1-p1.tar.gz"
+
+
+def verified(place: Path) -> subprocess.CompletedProcess[str]:
+    """By the line of the archive's README, in the folder of the archive and of key.pub."""
+    text = Template((archives.TEMPLATES / "README.md").read_text())
+    page = text.safe_substitute(name="demo", version="m1-p1")
+    (line,) = [line for line in page.splitlines() if "pkeyutl -verify" in line]
+    return subprocess.run(line, shell=True, cwd=place, capture_output=True, text=True, check=False)
+
+
+def test_openssl_believes_a_signed_archive_and_no_other(packaged: Path, tmp_path: Path) -> None:
+    place = tmp_path / "release"
+    private, public = updating.keys(tmp_path)
+    archive = released(packaged, place, private)
+    shutil.copy(public, place / "key.pub")
+    done = verified(place)
+    assert done.returncode == 0 and "Verified Successfully" in done.stdout, done.stderr
+    assert {path.name for path in place.glob("*.sig")} == {
+        "demo-m1-p1-edge-amd64.cdx.json.sig",
+        "demo-m1-p1.tar.gz.sig",
+        "demo-m1-p1.tar.gz.sha256.sig",
+    }
+    content = archive.read_bytes()
+    archive.write_bytes(content[:-1] + b"x")
+    assert verified(place).returncode == 1
+    archive.write_bytes(content)
+    shutil.copy(updating.keys(tmp_path, "other")[1], place / "key.pub")
+    assert verified(place).returncode == 1
+
+
+def test_a_key_that_is_not_there_or_of_another_kind_is_named(
+    packaged: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "release"
+    with pytest.raises(SystemExit, match=r"--key .*key\.pem: no such file"):
+        released(packaged, place, tmp_path / "key.pem")
+    assert not place.exists()
+    command = ["openssl", "genpkey", "-algorithm", "ed448", "-out", str(tmp_path / "key.pem")]
+    subprocess.run(command, check=True)
+    with pytest.raises(SystemExit, match=r"key\.pem: not an Ed25519 key"):
+        released(packaged, place, tmp_path / "key.pem")
+
+
+def test_make_signs_what_is_released(tmp_path: Path) -> None:
+    command = ["make", "--dry-run", "--assume-old=setup", "release-files", "B=cv", "TARGET=edge"]
+    own = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    run: Any = {"cwd": ROOT, "env": own, "text": True}
+    assert "--key" not in subprocess.check_output(command, **run)
+    told = subprocess.check_output([*command, f"KEY={tmp_path}/key.pem"], **run)
+    assert f'--key "{tmp_path}/key.pem"' in told
 
 
 @pytest.fixture
