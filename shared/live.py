@@ -106,10 +106,8 @@ def stack_of(
 def traffic(stack: Stack, shift: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     """The blueprint's traffic.py as a process; asked to end, it says what it has sent."""
     command = [sys.executable, "traffic.py", "--url", stack.url("service"), "--shift", shift]
-    environment = os.environ | {audit.FOLDER: str(stack.live.resolve())}
-    process = subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    own = os.environ | {audit.FOLDER: str(stack.live.resolve())}
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=own)
     try:
         yield process
     finally:
@@ -146,10 +144,9 @@ def newest_metrics(live: Path) -> str:
 
 
 def run(asked: argparse.Namespace) -> int:
-    options = ["--rate", str(asked.rate)] if asked.rate else []
     with (
         stack_of(Path("live"), Ports(), 5, 10, []) as stack,
-        traffic(stack, asked.shift, *options) as sender,
+        traffic(stack, asked.shift, *asked.options) as sender,
         contextlib.suppress(KeyboardInterrupt),
     ):
         print("live: live/report.html shows how it is doing; Ctrl-C ends it", flush=True)
@@ -162,9 +159,8 @@ def simulate(asked: argparse.Namespace) -> int:
     live = Path("simulated")
     shutil.rmtree(live, ignore_errors=True)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(live / 'mlflow.db').resolve()}"
-    options = ["--rate", str(asked.rate)] if asked.rate else []
     with stack_of(live, Ports(*[free_port() for _ in Ports._fields]), 1, 1, []) as stack:
-        with traffic(stack, "none", *options):
+        with traffic(stack, "none", *asked.options):
             usual = wait(stack, lambda events: windows(live) >= asked.windows, asked.seconds)
         quiet = "alert" not in [line["event"] for line in audit.read(live)]
         if not usual or not quiet or asked.shift == "none":
@@ -172,7 +168,7 @@ def simulate(asked: argparse.Namespace) -> int:
             print(f"simulate: {windows(live)} windows of usual traffic, {said}")
             return 0 if usual and quiet else 1
         ends = {"retrain_finished", "retrain_failed", "refused"}
-        with traffic(stack, asked.shift, *options):
+        with traffic(stack, asked.shift, *asked.options):
             found = wait(stack, lambda events: bool(ends & set(events)), asked.seconds)
             if "retrain_finished" in [line["event"] for line in audit.read(live)]:
                 before = windows(live)  # the next ones are of the new model
@@ -193,6 +189,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=5, help="of usual traffic before the shift")
     parser.add_argument("--seconds", type=float, default=3600, help="at most, of each part")
     asked = parser.parse_args()
+    asked.options = ["--rate", str(asked.rate)] if asked.rate else []
     os.environ["SERVICE_MAX_AGE_STEPS"] = "null"  # held-out data are old
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children end too
     sys.exit({"run": run, "simulate": simulate}[asked.command](asked))
