@@ -35,12 +35,14 @@ def follow(battery: Battery, prices: Array, shares: Array) -> Run:
 
 def fixed_hours(table: pd.DataFrame, battery: Battery) -> dict[float, float]:
     """Hour of the local day -> share, learnt on training rows (hour, price): the hours that are
-    usually the cheapest charge, as many of the usually dearest discharge."""
+    usually the cheapest charge, and of the usually dearest so many discharge as that takes."""
     usual = table.groupby("hour")["price"].median().sort_values(kind="stable")
-    number = min(planning.levels(battery), len(usual) // 2)
+    steps = [power * battery.step_hours for power in (battery.most_in, battery.most_out)]
+    energy = min(battery.energy_mwh, min(steps) * (len(usual) // 2))
+    charging, discharging = (int(np.ceil(energy / step - 1e-9)) for step in steps)
     rule = dict.fromkeys(usual.index, 0.0)
-    rule |= dict.fromkeys(usual.index[:number], 1.0)
-    return rule | dict.fromkeys(usual.index[-number:], -1.0)
+    rule |= dict.fromkeys(usual.index[:charging], 1.0)
+    return rule | dict.fromkeys(usual.index[-discharging:], -1.0)
 
 
 def replan(battery: Battery, market: Market, segment: Array, plan: str) -> Run:

@@ -105,6 +105,30 @@ def test_the_rule_has_a_share_for_every_hour_and_fills_the_battery_once() -> Non
     assert sorted(huge.values()) == [-1.0] * 24 + [1.0] * 24
 
 
+@pytest.mark.parametrize(
+    ("limits", "hours"),
+    [
+        ({"grid_import_mw": 0.5}, (8, 4)),
+        ({"grid_export_mw": 0.45}, (4, 8)),
+        ({"grid_import_mw": 0.25, "grid_export_mw": 0.45}, (12, 6)),  # half a day's hours at most
+        ({"grid_import_mw": 2.0, "grid_export_mw": 0.9}, (4, 4)),  # what the cells allow anyway
+    ],
+    ids=str,
+)
+def test_behind_a_small_connection_the_rule_takes_more_hours(limits: Any, hours: Any) -> None:
+    hour = np.tile(np.arange(24.0), 10)
+    prices = 50 + 40 * np.sin(hour * np.pi / 12)
+    battery = physics.Battery(1.0, **limits)
+    rule = baselines.fixed_hours(pd.DataFrame({"hour": hour, "price": prices}), battery)
+    shares = np.array(list(rule.values()))
+    assert ((shares == 1).sum(), (shares == -1).sum()) == hours
+    run = baselines.follow(battery, prices, np.array([rule[now] for now in hour]))
+    assert physics.violations(battery, run.charge, run.power) == 0
+    assert run.charge.max() == pytest.approx(min(4.0, 12 * battery.most_in))
+    sold = np.maximum(-run.power[24:], 0).sum() / 9
+    assert sold == pytest.approx(run.charge.max()), "all of it, every day"
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_random_play_never_beats_the_optimum(seed: int) -> None:
     generator = np.random.default_rng(seed)
