@@ -19,7 +19,10 @@ def build(**changes: Any) -> tuple[Any, Any]:
     return config, markets.market(config)
 
 
-@pytest.mark.parametrize("changes", [{}, {"actions": None}, {"ramp_mw": 0.5}, {"actions": 5}])
+KINDS = [{}, {"actions": None}, {"ramp_mw": 0.5}, {"actions": 5}, {"grid_import_mw": 0.3}]
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_the_rules_of_gymnasium_and_of_sb3_hold(changes: dict[str, Any]) -> None:
     config, market = build(**changes)
     with warnings.catch_warnings():

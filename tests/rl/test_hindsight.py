@@ -8,6 +8,7 @@ import battery as physics
 import hindsight
 import numpy as np
 import optimum
+import pandas as pd
 import planning
 import pytest
 from battery import Battery
@@ -17,6 +18,7 @@ from rl import decided, markets, policies
 
 DAY = 24
 HOURLY, SLOW = Battery(1.0), Battery(1.0, power_mw=1.0, energy_mwh=3.0, charge_efficiency=0.9)
+TIGHT = Battery(1.0, grid_import_mw=0.5, grid_export_mw=0.45)  # half of the power, in and out
 
 
 def perfect(battery: Battery, prices: Any, charge: float) -> tuple[Any, Any]:
@@ -34,13 +36,17 @@ def perfect(battery: Battery, prices: Any, charge: float) -> tuple[Any, Any]:
     return before, power
 
 
-@pytest.mark.parametrize("battery", [HOURLY, SLOW], ids=["even", "losses both ways"])
+BATTERIES = {"even": HOURLY, "losses both ways": SLOW, "limits of the grid": TIGHT}
+
+
+@pytest.mark.parametrize("battery", BATTERIES.values(), ids=BATTERIES)
 def test_the_optimum_is_that_of_the_solver_and_who_reaches_it_has_a_share_of_one(
     battery: Battery,
 ) -> None:
     prices = np.maximum(markets.prices(15), 1)
     idle = np.zeros(DAY)
     before, power = perfect(battery, prices[DAY:], 0.0)
+    assert physics.violations(battery, np.append(before, before[-1] + power[-1]), power) == 0
     rows = decided.logged(battery, prices, [*idle, *before], [*idle, *power])
     found = hindsight.days(battery, DAY, rows)
     best = optimum.dynamic_program(battery, prices[DAY:])
@@ -49,6 +55,26 @@ def test_the_optimum_is_that_of_the_solver_and_who_reaches_it_has_a_share_of_one
     assert found.earned == pytest.approx(found.optimum), "not on a single day anything is lost"
     share = hindsight.jackknife(hindsight.share_of_optimum, found)
     assert share.value == pytest.approx(1) and share.error < 1e-9
+
+
+def fixed(battery: Battery, prices: np.ndarray) -> baselines.Run:
+    """The rule of fixed hours, learnt from the prices that it then trades at."""
+    hours = np.arange(len(prices)) % DAY
+    rule = baselines.fixed_hours(pd.DataFrame({"hour": hours, "price": prices}), battery)
+    return baselines.follow(battery, prices, np.array([rule[hour] for hour in hours]))
+
+
+@pytest.mark.parametrize("limits", [(0.5, 0.225), (0.7, 0.5), (0.15, None), (None, 0.4)], ids=str)
+def test_limits_of_the_grid_cost_money_and_hindsight_stays_the_best(limits: Any) -> None:
+    tight = Battery(1.0, grid_import_mw=limits[0], grid_export_mw=limits[1])
+    prices = np.maximum(markets.prices(28), 1)
+    run = fixed(tight, prices)
+    rows = decided.logged(tight, prices, run.charge[:-1], run.power)
+    found, free = hindsight.days(tight, DAY, rows), hindsight.days(HOURLY, DAY, rows)
+    best, by_rule, by_plan = (part.sum() for part in (found.optimum, found.earned, found.replanned))
+    assert 0 < by_rule < best and 0 < by_plan < best < free.optimum.sum()
+    solved = optimum.linear_program(tight, prices[DAY:], run.charge[DAY])
+    assert 0.97 * solved < best <= solved + 1e-6
 
 
 def test_no_decision_gains_on_perfect_foresight_and_rest_earns_nothing() -> None:
