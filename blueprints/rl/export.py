@@ -1,8 +1,7 @@
 """Stage `export`: models/ -> export/ (policy.onnx, model.json), export.json.
 
-The graph holds all of the policy: scaling of observations, network, squashing, scaling and
-clipping of actions. export.json says whether it does what Stable-Baselines3 does at every step of
-the test, and how fast it is.
+export.json says whether the graph does what Stable-Baselines3 does at every step of the test, and
+how fast it is.
 """
 
 import shutil
@@ -11,21 +10,19 @@ from typing import Any
 
 import baselines
 import battery as physics
-import gymnasium
 import market
 import monitor
 import numpy as np
-import onnx
 import pandas as pd
 import playing
 import torch
 import vectors
 from env import EnvParams
+from graph import write_onnx
 from market import PREPARED
 from model import MODELS, TrainParams, load
 from predictor import Predictor
 from pydantic import PositiveInt
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from shared import exporting, params
 
@@ -36,48 +33,6 @@ Json = dict[str, Any]
 
 class ExportParams(params.Params):
     latency_calls: PositiveInt
-
-
-class Whole(torch.nn.Module):
-    """What SB3's `predict` does, as one graph: network, then scaling and clipping of actions."""
-
-    def __init__(self, model: BaseAlgorithm) -> None:
-        super().__init__()
-        self.policy, space = model.policy, model.action_space
-        self.boxed = isinstance(space, gymnasium.spaces.Box)
-        self.squashed = self.boxed and model.policy.squash_output
-        if self.boxed:
-            self.register_buffer("low", torch.as_tensor(space.low))
-            self.register_buffer("high", torch.as_tensor(space.high))
-
-    def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        action = self.policy._predict(observation, deterministic=True)
-        if self.squashed:
-            action = self.low + (action + 1) * 0.5 * (self.high - self.low)
-        return torch.maximum(torch.minimum(action, self.high), self.low) if self.boxed else action
-
-
-def write_onnx(model: BaseAlgorithm, path: Path) -> None:
-    """The exporter cannot follow the checks of torch's distributions, so they are off meanwhile."""
-    model.policy.set_training_mode(False)
-    torch.distributions.Distribution.set_default_validate_args(False)
-    try:
-        torch.onnx.export(
-            Whole(model).eval(),
-            (torch.zeros(2, *model.observation_space.shape),),
-            str(path),
-            input_names=["observation"],
-            output_names=["action"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            external_data=False,
-            verbose=False,
-        )
-    finally:
-        torch.distributions.Distribution.set_default_validate_args(__debug__)
-    made = onnx.load(path)
-    for part in (*made.graph.node, *made.graph.value_info):
-        del part.metadata_props[:]  # traces of this machine's source files
-    onnx.save(made, path)
 
 
 def describe(env: EnvParams, actions: Array, observations: Array) -> Json:

@@ -45,7 +45,7 @@ def exported(folder: Path, env: Any, market: Any, train: Any) -> Any:
     """A Predictor on `folder`, and the model that it was exported from."""
     import monitor
     import vectors
-    from export import write_onnx
+    from graph import write_onnx
     from predictor import Predictor
 
     model = learnt(market, env, train)
