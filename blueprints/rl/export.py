@@ -10,6 +10,7 @@ from typing import Any
 
 import baselines
 import battery as physics
+import gymnasium
 import market
 import monitor
 import numpy as np
@@ -29,6 +30,7 @@ from shared import exporting, params
 EXPORT = Path("export")
 Array = np.ndarray
 Json = dict[str, Any]
+CLOSE = 1e-4  # of an action's range
 
 
 class ExportParams(params.Params):
@@ -68,6 +70,19 @@ def test_play(act: playing.Act, env: EnvParams) -> tuple[Array, Array, float]:
     return seen, actions, float(returns.mean())
 
 
+def parity(ours: Array, theirs: Array, space: gymnasium.Space[Any]) -> dict[str, float]:
+    """Largest difference of actions [n, ...], and the share of those that are the same decision:
+    numbers of actions where they are equal, amounts where all are within CLOSE of their range."""
+    ours, theirs = (values.reshape(len(theirs), -1).astype(float) for values in (ours, theirs))
+    boxed = isinstance(space, gymnasium.spaces.Box)
+    most = CLOSE * (space.high - space.low).ravel().astype(float) if boxed else 0.0
+
+    def is_theirs(values: Array) -> Array:
+        return np.asarray((np.abs(values - theirs) <= most).all(axis=1))
+
+    return exporting.parity(ours, theirs, decide=is_theirs)
+
+
 def main() -> None:
     config, env = params.stage("export", ExportParams), params.read("env", EnvParams)
     train, scales = params.read("train", TrainParams), params.read_json(PREPARED / "scales.json")
@@ -80,12 +95,8 @@ def main() -> None:
     observations, theirs, score = test_play(playing.deterministic(model), env)
     params.write_json(EXPORT / "model.json", describe(env, theirs, observations))
     predictor = Predictor(EXPORT)
-    ours = predictor.act(observations).reshape(theirs.shape)
+    found = parity(predictor.act(observations), theirs, model.action_space)
     _, _, again = test_play(predictor.act, env)
-    flat = (values.reshape(len(values), -1).astype(float) for values in (ours, theirs))
-    found = exporting.parity(
-        *flat, decide=lambda values: np.array([str(row) for row in np.round(values, 4)])
-    )
     found |= {"score_difference": abs(again - score) / max(abs(score), 1e-9)}
     found |= {"size_mb": exporting.size_mb(*EXPORT.iterdir())}
     torch.set_num_threads(1)

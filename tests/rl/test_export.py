@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import export
+import gymnasium
+import numpy as np
 import pytest
 import requested
 import torch
@@ -21,6 +24,39 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+ONE = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+TWO = gymnasium.spaces.Box(np.array([0, -70], np.float32), np.array([10, 30], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agreement"),
+    [
+        ([[0.12345], [1.0]], [[0.12345 + 1e-9], [1.0]], 1.0),  # 0.1234 and 0.1235, if rounded
+        ([[0.00006], [-1.0]], [[0.00014], [-0.9999]], 1.0),
+        ([[0.00004], [0.0]], [[0.00026], [0.0]], 0.5),
+    ],
+)
+def test_amounts_within_a_ten_thousandth_of_their_range_are_the_same_decision(
+    ours: Any, theirs: Any, agreement: float
+) -> None:
+    found = export.parity(np.array(ours), np.array(theirs), ONE)
+    assert found["decision_agreement"] == agreement
+    assert found["max_abs_diff"] == pytest.approx(np.abs(np.subtract(ours, theirs)).max())
+
+
+def test_each_amount_of_an_action_has_its_own_range() -> None:
+    theirs = np.array([[5.0, 0.0]] * 3)
+    ours = theirs + np.array([[0.0009, -0.009], [0.002, 0.0], [0.0, 0.02]])
+    assert export.parity(ours, theirs, TWO)["decision_agreement"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("space", [gymnasium.spaces.Discrete(3), gymnasium.spaces.MultiBinary(1)])
+def test_numbers_of_actions_are_the_same_decision_where_they_are_equal(space: Any) -> None:
+    theirs = np.array([0, 1, 2, 2])
+    found = export.parity(np.array([[0], [1], [2], [1]]), theirs, space)
+    assert found == {"max_abs_diff": 1, "decision_agreement": 0.75}
 
 
 def test_the_stages_agree_on_an_environment_without_prices(
