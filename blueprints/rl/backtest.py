@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import battery as physics
+import features
 import numpy as np
 from predictor import Moment, Predictor
 
@@ -22,7 +23,9 @@ def run(
 ) -> Iterator[Row]:
     """COLUMNS of each step from the end of the first week on.
 
-    prices: [t], the first at `start`; signals: [t, columns] for a policy that was trained with any.
+    prices: [t], the first at `start`. Where there is none, NaN: such a step is paid at what the
+    guards fill a week with, the price of a day before.
+    signals: [t, columns] for a policy that was trained with any.
     """
     battery, week, day = predictor.battery, predictor.window, predictor.meta["day"]
     step = timedelta(days=1) / day
@@ -32,8 +35,8 @@ def run(
         window = prices[at - week + 1 : at + 1]
         found = predictor.decide(Moment(window, start + at * step, charge, before, now, ago))
         power = np.array([found.power])
-        price = float(np.nan_to_num(prices[at]))
+        price = window[-1:] if np.isfinite(window[-1]) else features.mended(window, day)[-1:]
         moved = physics.move(battery, np.array([charge]), power)
-        earned = float(physics.money(battery, np.array([price]), moved)[0])
+        earned = float(physics.money(battery, price, moved)[0])
         charge, before = found.charge, found.power
         yield found.power, charge, earned, found.source, " ".join(found.guards)

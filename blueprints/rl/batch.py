@@ -3,8 +3,9 @@
     python batch.py result.parquet prices.csv
     python batch.py result.parquet                  the prices that `ingest` read
 
-The first week is only looked at. A run that was stopped goes on where it was when the same command
-is given again. The result appears, and replaces an older one, only when it is complete.
+The first week is only looked at. A step without a price is paid at that of the same time a day
+before, as training fills it. A run that was stopped goes on where it was when the same command is
+given again. The result appears, and replaces an older one, only when it is complete.
 """
 
 import argparse
@@ -49,6 +50,12 @@ def prices(source: Path | None, predictor: Predictor) -> pd.DataFrame:
     if len(grid) <= predictor.window:
         raise SystemExit(
             f"batch: {len(grid)} steps; more than {predictor.window} (a week) are needed"
+        )
+    unknown = grid["price"].notna().rolling(predictor.window).sum() == 0
+    if unknown.any():
+        end = grid["timestamp"][unknown.idxmax()]
+        raise SystemExit(
+            f"batch: no price is known in the week up to {end}; split the file at this gap"
         )
     return grid
 
@@ -97,7 +104,7 @@ def run(result: Path, predictor: Predictor, table: pd.DataFrame, charge: float) 
     with params.atomic(result) as draft:
         pq.write_table(whole, draft)
     shutil.rmtree(parts)
-    return pd.read_parquet(result, columns=["earned", "source", "guards"])
+    return pd.read_parquet(result, columns=["price", "earned", "source"])
 
 
 def arguments() -> argparse.Namespace:
@@ -133,9 +140,10 @@ def main() -> None:
         raise SystemExit(f"batch: {reason}; when it is mended, the same command goes on") from None
     except KeyboardInterrupt:
         raise SystemExit("batch: stopped; the same command goes on") from None
-    safe = int((found["source"] == "safe").sum())
-    profit = found["earned"].sum()
-    print(f"batch: {len(found)} steps, profit {profit:,.2f}, {safe} safe actions -> {given.result}")
+    safe, unknown = int((found["source"] == "safe").sum()), int(found["price"].isna().sum())
+    at = f" ({unknown} without a price, paid at that of a day before)" if unknown else ""
+    profit = f"profit {found['earned'].sum():,.2f}, {safe} safe actions"
+    print(f"batch: {len(found)} steps{at}, {profit} -> {given.result}")
 
 
 if __name__ == "__main__":

@@ -213,16 +213,40 @@ def test_the_result_may_lie_in_a_new_folder_and_prices_in_a_parquet(
 
 
 def test_a_morning_without_prices_is_traded_by_the_rule_of_fixed_hours(
-    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    """Paid at the price of the last morning that had one; after a week, at what was usual."""
     rows = table()
     gap = (rows.index % 24 == 3) & (rows.index > 240)
     run(monkeypatch, tmp_path / "a.parquet", written(tmp_path, rows[~gap]))
     found = pd.read_parquet(tmp_path / "a.parquet").set_index("timestamp")
     at_three = found[found["source"] == "safe"]
-    assert (at_three.index.hour == 3).all() and len(at_three) == gap.sum()
-    assert at_three["guards"].str.startswith("missing").all() and (at_three["earned"] == 0).all()
+    assert (at_three.index.hour == 3).all() and len(at_three) == gap.sum() == 10
+    assert at_three["guards"].str.startswith("missing").all() and at_three["price"].isna().all()
     assert (at_three["power_mw"] >= 0).all() and at_three["power_mw"].max() == 1
+    paid = (-at_three["earned"] / at_three["power_mw"])[at_three["power_mw"] > 0]
+    known = rows["price"].mask(gap)
+    usual = [known[at - 167 : at + 1].median() for at in np.flatnonzero(gap)[6:]]
+    expected = pd.Series([rows["price"][219]] * 6 + usual, at_three.index)
+    assert paid.to_numpy() == pytest.approx(expected[paid.index].to_numpy()) and len(paid) > 2
+    assert (
+        "313 steps (10 without a price, paid at that of a day before), " in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(("hours", "refused"), [(167, False), (168, True)])
+def test_a_week_without_a_price_is_refused(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, refused: bool
+) -> None:
+    rows = table()
+    source = written(tmp_path, rows.drop(index=range(200, 200 + hours)))
+    if refused:
+        with pytest.raises(SystemExit, match=r"in the week up to 2024-03-16 07:00:00; split"):
+            run(monkeypatch, tmp_path / "a.parquet", source)
+    else:
+        run(monkeypatch, tmp_path / "a.parquet", source)
+        found = pd.read_parquet(tmp_path / "a.parquet")
+        assert found["price"].isna().sum() == hours and found["earned"].notna().all()
 
 
 def test_the_file_of_prices_is_not_replaced_by_the_result(
