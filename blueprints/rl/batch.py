@@ -104,7 +104,7 @@ def run(result: Path, predictor: Predictor, table: pd.DataFrame, charge: float) 
     with params.atomic(result) as draft:
         pq.write_table(whole, draft)
     shutil.rmtree(parts)
-    return pd.read_parquet(result, columns=["price", "earned", "source"])
+    return whole.select(["price", "earned", "source"]).to_pandas()
 
 
 def arguments() -> argparse.Namespace:

@@ -258,3 +258,15 @@ def test_the_file_of_prices_is_not_replaced_by_the_result(
     with pytest.raises(SystemExit):
         run(monkeypatch, source, tmp_path / "." / "prices.parquet")
     assert "is the file of prices" in capsys.readouterr().err and source.read_bytes() == before
+
+
+def test_pandas_reads_nothing_just_before_the_end(
+    predictor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hands pyarrow a file of Python's, which a thread of pyarrow's may hold a while longer than
+    the reading takes; if the interpreter ends meanwhile, the process aborts, its work done."""
+    rows = batch.prices(written(tmp_path, table()), predictor)
+    with monkeypatch.context() as patch:
+        patch.delattr(pd, "read_parquet")
+        found = batch.run(tmp_path / "a.parquet", predictor, rows, 0.0)
+    assert found.equals(pd.read_parquet(tmp_path / "a.parquet")[list(found.columns)])
