@@ -57,7 +57,7 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
         "pre_stop_s": PRE_STOP_S,
         "memory_request_mi": round(budget.memory_mb * MEGA / MEBI),
         "memory_limit_mi": round(most * MEGA / MEBI),
-        # There, models are exchanged: the old one and the new one are in memory together.
+        # Where models are exchanged, the old one and the new one are in memory together.
         "service_limit_mi": round((most + budget.memory_mb) * MEGA / MEBI),
         # An update, and its self-test, which may take twice the budget
         "update_limit_mi": round(3 * budget.memory_mb * MEGA / MEBI),
