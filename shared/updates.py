@@ -16,7 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared import attempts, audit, bundles, fetching, lineage, params, provenance, saying, selftest
+from shared import (
+    attempts,
+    audit,
+    bundles,
+    fetching,
+    lineage,
+    params,
+    provenance,
+    saying,
+    selftest,
+    unpacking,
+)
 from shared.audit import Refused
 from shared.bundles import Manifest
 
@@ -83,14 +94,7 @@ def _prepare(
 ) -> None:
     """Unpack the model beside the others and try it out."""
     attempts.remember(live, "trying", manifest)
-    place = live / "models" / manifest.folder
-    draft = place.with_name(f".{place.name}")
-    if not bundles.intact(place):
-        shutil.rmtree(place, ignore_errors=True)
-        draft.mkdir(parents=True)
-        if bundles.read(bundle, keys, draft) != manifest:
-            raise Refused("the bundle was exchanged while it was read")
-        _keep(draft, place)
+    place = unpacking.unpack(bundle, manifest, live, keys)
     attempts.begin("self-test")
     memory_mb = params.read_json(place / selftest.GOLDEN)["memory_mb"]
     # The packaged model lies in memory beside it.
@@ -100,29 +104,9 @@ def _prepare(
     except Refused as refused:
         attempts.remember(live, "failed", manifest, reason=str(refused))
         raise
-    if lineage.current(live) is None:
-        _keep_packaged(service, live)
-
-
-def _keep(draft: Path, place: Path) -> None:
-    """A folder has its name only when all of it is on the disk."""
-    attempts.begin("keeping")
-    for path in [*draft.rglob("*"), draft]:
-        lineage.sync(path)
-    draft.rename(place)
-    lineage.sync(place.parent)
-
-
-def _keep_packaged(service: Path, live: Path) -> None:
-    """The first update: what was served until now becomes the model that a rollback serves."""
-    version = str(provenance.packaged(service)["model_version"])
-    place = live / "models" / f"{version}-packaged"
-    if not place.exists():
-        draft = place.with_name(f".{place.name}")
-        shutil.copytree(service / "export", draft)
-        params.write_json(draft / "provenance.json", provenance.packaged(service))
-        _keep(draft, place)
-    lineage.flip(live, place.name, event="promoted", version=place.name)
+    if lineage.current(live) is None:  # what was served until now is what a rollback serves
+        name = unpacking.packaged(service, live).name
+        lineage.flip(live, name, event="promoted", version=name)
 
 
 def _switch(manifest: Manifest, live: Path) -> None:
