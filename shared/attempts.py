@@ -35,8 +35,8 @@ def check(manifest: Manifest, live: Path, allow_downgrade: bool) -> None:
 
 
 def remembered(live: Path) -> list[dict[str, Any]]:
-    """The steps, oldest first: time, event, sequence, folder; events are trying, failed, switching
-    and installed."""
+    """The steps, oldest first: time, event, sequence, folder; events are trying, failed, switching,
+    repairing and installed."""
     return audit.lines(live / "updates.jsonl")
 
 

@@ -14,7 +14,6 @@ def unpack(bundle: Path, manifest: Manifest, live: Path, keys: Sequence[Path]) -
     place = live / "models" / manifest.folder
     draft = place.with_name(f".{place.name}")
     if not bundles.intact(place):
-        shutil.rmtree(place, ignore_errors=True)
         draft.mkdir(parents=True)
         if bundles.read(bundle, keys, draft) != manifest:
             raise Refused("the bundle was exchanged while it was read")
@@ -35,9 +34,10 @@ def packaged(service: Path, live: Path) -> Path:
 
 
 def keep(draft: Path, place: Path) -> None:
-    """Give a folder its name, once all of it is on the disk."""
+    """Give a folder its name, once all of it is on the disk; a broken one of that name goes."""
     attempts.begin("keeping")
     for path in [*draft.rglob("*"), draft]:
         lineage.sync(path)
+    shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)
     lineage.sync(place.parent)

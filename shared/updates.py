@@ -60,6 +60,8 @@ def install(
             attempts.check(manifest, live, allow_downgrade)
             _prepare(bundle, manifest, live, keys, service)
             _switch(manifest, live)
+        elif not bundles.intact(lineage.serving(live)):
+            _repair(bundle, manifest, live, keys)
         _confirm(manifest, live, url)
         lineage.prune(live)
     return manifest.version
@@ -107,6 +109,13 @@ def _prepare(
     if lineage.current(live) is None:  # what was served until now is what a rollback serves
         name = unpacking.packaged(service, live).name
         lineage.flip(live, name, event="promoted", version=name)
+
+
+def _repair(bundle: Path, manifest: Manifest, live: Path, keys: Sequence[Path]) -> None:
+    """Unpack the served model anew; it was tried out when it came."""
+    attempts.remember(live, "repairing", manifest)
+    unpacking.unpack(bundle, manifest, live, keys)
+    (live / "current").touch()  # a service that had refused what was broken looks again
 
 
 def _switch(manifest: Manifest, live: Path) -> None:

@@ -17,7 +17,7 @@ import updating
 from test_archives import TOKEN, served
 from updating import Device
 
-from shared import archives, attempts, bundles, container, lineage, params, updates
+from shared import archives, attempts, bundles, container, lineage, params, saying, updates
 from shared.audit import Refused
 
 
@@ -69,6 +69,45 @@ def test_installing_the_served_model_again_changes_no_model(device: Device) -> N
     inode = (device.live / "current").stat().st_ino
     assert device.install(bundle) == "v1"
     assert (device.live / "current").stat().st_ino == inode
+
+
+def test_installing_the_served_model_again_repairs_it_and_a_service_takes_it(
+    device: Device,
+) -> None:
+    bundle = device.sign("v1", 2.0, 1)
+    device.install(bundle)
+    place = lineage.serving(device.live)
+    (place / "model.json").write_text("garbage\n")
+    (place / "golden.json").unlink()
+    shutil.copytree(device.service, device.folder / "app/service")
+    with served(device.folder / "app", MODEL_POINTER=str(device.live / "current")) as url:
+        os.environ["SERVICE_TOKEN"] = TOKEN
+        try:
+            assert saying.says(url) == "packaged", "what was garbled is refused"
+            assert device.install(bundle, url=url) == "v1"
+        finally:
+            del os.environ["SERVICE_TOKEN"]
+    assert bundles.intact(place) and device.serves == 2.0
+    events = [one["event"] for one in attempts.remembered(device.live)]
+    assert events[-2:] == ["repairing", "installed"]
+    assert lineage.line(device.live) == ["packaged-packaged", place.name]
+
+
+def test_a_repair_that_is_cut_off_is_finished_by_the_next(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = device.sign("v1", 2.0, 1)
+    device.install(bundle)
+    place = lineage.serving(device.live)
+    (place / "model.json").write_text("garbage\n")
+    with monkeypatch.context() as cut_off, pytest.raises(KeyboardInterrupt):
+        cut_off.setattr(Path, "rename", interrupted)
+        device.install(bundle)
+    assert device.install(bundle) == "v1" and bundles.intact(place)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_older_bundle_is_refused_unless_it_is_asked_for(device: Device) -> None:
