@@ -3,8 +3,10 @@
 A line is on the disk before its step begins, so a kill leaves a trace of what it hit.
 """
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ TRIES = 3
 
 def check(manifest: Manifest, live: Path, allow_downgrade: bool) -> None:
     """Is it newer than all that was switched to, and not given up?"""
-    done = remembered(live)
+    done = [one for one in remembered(live) if one["event"] != "refused"]
     highest = max((one["sequence"] for one in done if one["event"] == "switching"), default=0)
     if manifest.folder in lineage.rolled_back(live) and not allow_downgrade:
         raise Refused(f"{manifest.version} was rolled back before; --allow-downgrade installs it")
@@ -36,7 +38,7 @@ def check(manifest: Manifest, live: Path, allow_downgrade: bool) -> None:
 
 def remembered(live: Path) -> list[dict[str, Any]]:
     """The steps, oldest first: time, event, sequence, folder; events are trying, failed, switching,
-    repairing and installed."""
+    repairing and installed, and refused, which has bundle and reason instead."""
     return audit.lines(live / "updates.jsonl")
 
 
@@ -44,6 +46,19 @@ def remember(live: Path, event: str, manifest: Manifest, **details: str) -> None
     about = {"sequence": manifest.sequence, "folder": manifest.folder}
     audit.add_line(live / "updates.jsonl", {"event": event, **about, **details})
     begin(event)
+
+
+@contextlib.contextmanager
+def refusing(bundle: Path, live: Path) -> Iterator[None]:
+    """Remember why a bundle is refused; once, if it is offered again and again."""
+    try:
+        yield
+    except Refused as refused:
+        line = {"event": "refused", "bundle": bundle.name, "reason": str(refused)}
+        before = remembered(live)[-1:]
+        if not before or any(before[0].get(name) != value for name, value in line.items()):
+            audit.add_line(live / "updates.jsonl", line)
+        raise
 
 
 def begin(state: str) -> None:

@@ -52,10 +52,11 @@ def install(
         lineage.settle(live)
         lineage.prune(live)  # what a kill left may be all the space there is
         _check_space(bundle, live)
-        manifest = bundles.read(bundle, keys)
-        name = provenance.packaged(service)["name"]
-        if manifest.name != name:
-            raise Refused(f"the bundle is for {manifest.name}, this is {name}")
+        with attempts.refusing(bundle, live):
+            manifest = bundles.read(bundle, keys)
+            name = provenance.packaged(service)["name"]
+            if manifest.name != name:
+                raise Refused(f"the bundle is for {manifest.name}, this is {name}")
         if lineage.current(live) != manifest.folder:
             attempts.check(manifest, live, allow_downgrade)
             _prepare(bundle, manifest, live, keys, service)
@@ -80,7 +81,7 @@ def rollback(live: Path) -> str:
 def status(live: Path) -> dict[str, Any]:
     """What is served, what a rollback would serve, the highest sequence, what was done last."""
     served, done = lineage.current(live), attempts.remembered(live)
-    highest = max((one["sequence"] for one in done), default=0)
+    highest = max((one.get("sequence", 0) for one in done), default=0)
     known = {"serves": served, "before": lineage.before(live), "sequence": highest}
     return known | {"last": done[-1] if done else None}
 

@@ -62,6 +62,21 @@ def test_what_was_rolled_back_comes_only_when_asked_for(tmp_path: Path) -> None:
     attempts.check(one, tmp_path, True)
 
 
+def test_what_is_refused_is_remembered_once_in_a_row_and_is_no_obstacle(tmp_path: Path) -> None:
+    def offered(bundle: str) -> None:
+        with pytest.raises(Refused, match="not signed"), attempts.refusing(Path(bundle), tmp_path):
+            raise Refused("not signed")
+
+    for bundle in ("a", "a", "b", "a"):
+        offered(bundle)
+    assert [one["bundle"] for one in attempts.remembered(tmp_path)] == ["a", "b", "a"]
+    tried(tmp_path, made(2), "trying", "switching", "installed")
+    offered("a")
+    attempts.check(made(3), tmp_path, False)
+    with pytest.raises(Refused, match="sequence 1 is not above 2"):
+        attempts.check(made(1), tmp_path, False)
+
+
 def test_a_line_that_a_power_cut_tore_is_no_obstacle(tmp_path: Path) -> None:
     tried(tmp_path, made(1), "trying", "switching")
     path = tmp_path / "updates.jsonl"

@@ -134,12 +134,10 @@ def test_what_is_added_behind_the_end_is_refused(signed: Signed) -> None:
 
 
 def test_a_file_added_missing_or_exchanged_is_refused(signed: Signed) -> None:
-    with tarfile.open(signed.path) as tar:
-        members = [(m.name, tar.extractfile(m).read()) for m in tar.getmembers()]  # type: ignore[union-attr]
+    members = list(updating.entries(signed.path).items())
 
     def tar_of(entries: list[tuple[str, bytes]]) -> bytes:
-        parts = [bundles.header(n, len(c)) + c + bundles.padding(len(c)) for n, c in entries]
-        return b"".join([*parts, bundles._end(sum(map(len, parts)))])
+        return updating.packed(dict(entries))
 
     assert tar_of(members) == signed.bytes
     assert "the place of a.json" in signed.refused(tar_of(members[:2] + members[3:]))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import updating
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_archives import TOKEN, served
 from updating import Device
 
@@ -172,6 +173,72 @@ def test_a_signed_model_that_fails_its_self_test_is_refused(device: Device, what
     with pytest.raises(Refused, match=f"self-test: .*{reason}"):
         device.install(bundle)
     assert device.serves == 3.25 and lineage.current(device.live) is None
+
+
+def signed_by_another(files: dict[str, bytes]) -> dict[str, bytes]:
+    return files | {"manifest.sig": Ed25519PrivateKey.generate().sign(files["manifest.json"])}
+
+
+def without(files: dict[str, bytes], name: str) -> dict[str, bytes]:
+    return {key: content for key, content in files.items() if key != name}
+
+
+TAMPERED: dict[str, tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] = {
+    "no signature": (
+        lambda files: without(files, "manifest.sig"),
+        "manifest.sig of the bundle has",
+    ),
+    "an empty signature": (lambda files: files | {"manifest.sig": b""}, "by a known key"),
+    "a long signature": (lambda files: files | {"manifest.sig": bytes(65)}, "has 65 bytes"),
+    "another key": (signed_by_another, "not signed by a known key"),
+    "another manifest": (
+        lambda files: files | {"manifest.json": files["manifest.json"].replace(b"v2", b"v9")},
+        "not signed by a known key",
+    ),
+    "another model": (lambda files: files | {"model.json": b"4.1\n"}, "model.json .* not what"),
+    "other answers": (
+        lambda files: files | {"golden.json": bytes(len(files["golden.json"]))},
+        "golden.json of the bundle is not what was signed",
+    ),
+    "a file missing": (lambda files: without(files, "model.json"), "the place of model.json"),
+    "a file more": (lambda files: files | {"more.json": b"{}"}, "does not end behind its last"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_u1_a_tampered_bundle_is_refused_and_the_device_serves_on(
+    device: Device, what: str
+) -> None:
+    change, reason = TAMPERED[what]
+    bundle = device.sign("v2", 4.0, 2)
+    bundle.write_bytes(updating.packed(change(updating.entries(bundle))))
+    refused(device, bundle, reason)
+
+
+@pytest.mark.parametrize("twentieth", range(20))
+def test_u1_a_bundle_that_is_cut_off_is_refused_and_the_device_serves_on(
+    device: Device, twentieth: int
+) -> None:
+    bundle = device.sign("v2", 4.0, 2)
+    os.truncate(bundle, bundle.stat().st_size * twentieth // 20)
+    refused(device, bundle, "cut off|does not end")
+
+
+def refused(device: Device, bundle: Path, reason: str) -> None:
+    """It is, which changes nothing but updates.jsonl, and that once."""
+    shutil.copytree(device.model("v1", 2.0), device.live / "models/v1")
+    lineage.flip(device.live, "v1", event="promoted", version="v1")
+    before = device.state()
+    for _ in range(2):
+        with pytest.raises(Refused, match=reason) as said:
+            device.install(bundle)
+        after = device.state()
+        (line,) = after.pop("updates.jsonl").splitlines()
+        told = json.loads(line)
+        assert told["event"] == "refused" and told["bundle"] == "v2.bundle"
+        assert told["reason"] == str(said.value)
+        assert after == before | {".releasing.lock": b""} and device.serves == 2.0
+    assert updates.status(device.live)["last"] == told
 
 
 def test_what_fails_three_times_is_remembered_and_given_up(device: Device) -> None:

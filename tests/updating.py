@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,18 @@ class Device:
         """All that lies in live/, by name."""
         files = [path for path in self.live.rglob("*") if path.is_file()]
         return {str(path.relative_to(self.live)): path.read_bytes() for path in files}
+
+
+def entries(bundle: Path) -> dict[str, bytes]:
+    """The files of a bundle, manifest and signature included, in their order."""
+    with tarfile.open(bundle) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar.getmembers()}  # type: ignore[union-attr]
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """A bundle of these, whatever the manifest among them says."""
+    parts = [bundles.header(n, len(c)) + c + bundles.padding(len(c)) for n, c in files.items()]
+    return b"".join([*parts, bundles._end(sum(map(len, parts)))])
 
 
 def manifest(bundle: Path, device: Device) -> Manifest:
