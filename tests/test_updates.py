@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
@@ -309,16 +310,39 @@ def test_a_disk_that_fills_up_meanwhile_changes_nothing(device: Device) -> None:
     assert device.install(bundle) == "v2"
 
 
-@pytest.mark.parametrize("seconds", [0, 2**31 + 5])
-def test_no_clock_matters(device: Device, seconds: int) -> None:
-    bundle = device.sign("v1", 2.0, 1)
-    os.utime(bundle, (seconds, seconds))
-    clock = f"import sys, time; time.time = lambda: {seconds}.0; from shared import updates"
-    command = device.command("install", bundle, "--key", device.public, "--live", device.live)
-    command[1:3] = ["-c", f"{clock}; updates.main()"]
-    done = subprocess.run(command, cwd=device.service, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and done.stdout == "install: v1 is served\n", done.stderr
-    assert device.serves == 2.0
+# Python runs it in each process that finds it on its path, the self-test's too.
+CLOCK = """
+import sys, time
+seconds = iter(range({begin}, {begin} + {step} * 10**6, {step}))
+time.time = lambda: float(next(seconds))
+with open({told!r}, "a") as file:
+    print(*sys.orig_argv, file=file)
+"""
+
+
+@pytest.mark.parametrize(
+    ("begin", "step"), [(0, 1), (2**31 + 5, 1), (int(time.time()), -3600)], ids=str
+)
+def test_u5_no_clock_matters(device: Device, begin: int, step: int) -> None:
+    """1970, 2038, and one that is set back by an hour whenever it is asked."""
+    told = device.folder / "told"
+    clock = CLOCK.format(begin=begin, step=step, told=str(told))
+    (device.folder / "sitecustomize.py").write_text(clock)
+    own = os.environ | {"PYTHONPATH": os.pathsep.join([str(device.folder), str(updating.ROOT)])}
+    for number in (1, 2):
+        bundle = device.sign(f"v{number}", 2.0 * number, number)
+        os.utime(bundle, (begin, begin))
+        command = device.command("install", bundle, "--key", device.public, "--live", device.live)
+        done = subprocess.run(
+            command, cwd=device.service, env=own, capture_output=True, text=True, check=False
+        )
+        assert done.stdout == f"install: v{number} is served\n", done.stderr
+        assert device.serves == 2.0 * number
+    modules = [line.split(" -m ")[1].split()[0] for line in told.read_text().splitlines()]
+    assert modules == ["shared.updates", "shared.selftest"] * 2
+    steps = [(one["event"], one["sequence"]) for one in attempts.remembered(device.live)]
+    events = ["trying", "switching", "installed"]
+    assert steps == [(event, number) for number in (1, 2) for event in events]
 
 
 def test_commands_sign_install_and_tell(device: Device) -> None:
