@@ -1,12 +1,10 @@
 """A bundle is taken as it was signed, or refused with a reason."""
 
-import base64
 import json
 import random
 import shutil
 import subprocess
 import tarfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,6 @@ from shared.bundles import Manifest
 
 ABOUT = {"name": "demo", "sequence": 3, "version": "v3"}
 CONTENT = {"a.json": b"{}\n", "graph/model.onnx": bytes(range(256)) * 9, "z": b""}
-
-# A bundle of the first release that had them, and its key
-FIRST_KEY = "MCowBQYDK2VwAyEA5S53VuGOZ8mrlHL7QRyxrHw5r06fQrdnLXnRh3e0dEk="
-FIRST = (
-    "eNrt1D1Lw0AAxvGMopO4OckhChLkcpdc2n4BB61fQS7NnUaaBJvWwdLdQRCc1UVwE3Rz9QMIujjoIgUFHQTBod08"
-    "67uLUyvF57dcci/ckn9imURaZdXp5SxNrO6ghnDdzmj8HCn7XHudd6jrCmuMWj1Qy6qyYq63/qc60WklllVScGyS"
-    "yFiRAglVnBKbZGqlppKSmeE2WVWVLEoTs7rKzZqOyiojhTqJ01CVOx/Py1sWrZntnjm7JJknzO6SZGHeE4znmAiZ"
-    "S7X2AkfnuFBOKP1AB4HOMxHoMEd1oH3X53nh+TTkQmipmE8ajYYFXRO/959Fi9Yf9e98eX7rn6H/3tgsXg6s747y"
-    "1vzjwE2yXbLPmuXbKXuE7F+x0zvneGP2/P7hYqe91eJzzaOJ4szB3vAkfWov8GT88PpkCAX1ef8f/+/u3fFb/5R6"
-    "3/unvs85+u8FPs28QWQAAAAAAAAAAAAAAAAAAND3ngFrxoYn"
-)
 
 
 class Signed:
@@ -196,13 +183,3 @@ def test_a_key_of_another_kind_is_named(signed: Signed) -> None:
     subprocess.run([*command, "-out", str(other)], check=True, capture_output=True)
     with pytest.raises(SystemExit, match=r"ec\.pem: not an Ed25519 key"):
         bundles.write(signed.path, {"a": signed.private}, ABOUT, other)
-
-
-def test_a_bundle_of_the_first_release_is_still_taken(tmp_path: Path) -> None:
-    bundle, key = tmp_path / "b", tmp_path / "key.pub"
-    frame = "-----{} PUBLIC KEY-----"
-    key.write_text("\n".join([frame.format("BEGIN"), FIRST_KEY, frame.format("END")]))
-    bundle.write_bytes(zlib.decompress(base64.b64decode(FIRST)))
-    found = bundles.read(bundle, [key], tmp_path)
-    assert (found.name, found.sequence, found.version) == ("demo", 3, "v3")
-    assert (tmp_path / "model.json").read_text() == "3.25\n"
