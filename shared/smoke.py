@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shared import benchmark, container, draining, engine, images, params, selftest
+from shared import benchmark, confined, container, draining, engine, images, params, selftest
 from shared.container import Container, expect
 from shared.tee import Tee, distance, plain
 
@@ -27,7 +27,6 @@ STARTS_S, SLOW = 30.0, 20  # an emulated processor is slow
 # Arithmetic of eight and four bits is rounded differently by other processors' instructions: the
 # relative tolerance of numbers there, and the share of answers within it. Here they are the same.
 TOLERANCE, ALIKE = selftest.TOLERANCE, 0.98
-TOOLS = ("cc", "gcc", "make", "git")
 
 
 @contextlib.contextmanager
@@ -51,20 +50,6 @@ def examples(url: str, token: str) -> dict[str, bytes]:
     """Path -> the example in the OpenAPI document, of each POST route that has one."""
     _, document = container.request(url + "/docs.json", token)
     return selftest.examples(document)
-
-
-def locked(service: Container) -> None:
-    """It is not root, cannot write to its root file system, and has nothing to build with."""
-    user = container.inside(service, "os.getuid()")
-    expect(user != 0, "the container runs as root")
-    for folder in ("/", "/etc", "/usr", "/service", "/bento"):
-        writes = f"os.access({folder!r}, os.W_OK)"
-        expect(not container.inside(service, writes), f"{folder} can be written to by user {user}")
-    read_only = container.inside(service, "bool(os.statvfs('/').f_flag & os.ST_RDONLY)")
-    expect(read_only, "the root file system is not read-only")
-    found = container.inside(service, f"[n for n in {TOOLS!r} if shutil.which(n)]")
-    expect(not found, f"the image has tools to build with: {found}")
-    expect(container.healthy(service), "its own health check fails")
 
 
 def answers(service: Container, other: str, chain: dict[str, Any], emulated: bool) -> list[str]:
@@ -134,13 +119,12 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
         container.running(name, asked.platform, STARTS_S * slow, *limits, **variables) as service,
         reference(folder, service.token, **variables) as other,
     ):
-        locked(service)
+        confined.locked(service)
         path, *_ = answers(service, other, chain, emulated)
         tee = compared(service, other, folder, asked)
-        figures = {
-            "image_mb": images.size_mb(name),
-            "memory_mb": container.memory_mb(service.identity),
-        }
+        confined.untouched(service)
+        figures = {"image_mb": images.size_mb(name)}
+        figures |= {"memory_mb": container.memory_mb(service.identity)}
         figures |= {"latency_p95_ms": tee.p95_ms, "answers": tee.asked}
         figures |= {"differ": len(tee.differences)}
         figures |= {"worst_distance": tee.worst} if math.isfinite(tee.worst) else {}  # of numbers

@@ -94,6 +94,12 @@ def test_an_image_that_runs_as_root_fails(packaged: Path, instead: Any) -> None:
         smoke.smoke(packaged, asked("edge"))
 
 
+def test_an_image_whose_model_its_user_may_change_fails(packaged: Path, instead: Any) -> None:
+    instead("edge", "USER 0", "RUN chown 1034 /service/export/model.json", "USER 1034")
+    with pytest.raises(SystemExit, match=r"user 1034 write to /service/export/model\.json"):
+        smoke.smoke(packaged, asked("edge"))
+
+
 def test_an_image_with_another_model_fails(packaged: Path, instead: Any) -> None:
     instead("edge", "USER 0", "RUN echo 3.5 > /service/export/model.json", "USER 1034")
     with pytest.raises(SystemExit, match=r"/multiply: .*8\.75.*without a container.*8\.125"):
