@@ -64,8 +64,12 @@ def client() -> str:
 
 
 def native() -> str:
-    """The platform of this machine, e.g. linux/amd64."""
-    return f"linux/{MACHINES[platform.machine().lower()]}"
+    """The platform of this machine, e.g. linux/amd64. Raises SystemExit for one without images."""
+    machine = platform.machine().lower()
+    if machine not in MACHINES:
+        known = ", ".join(sorted(MACHINES))
+        raise SystemExit(f"this machine is {machine!r}; images are made on, and for, {known}")
+    return f"linux/{MACHINES[machine]}"
 
 
 def folder() -> Path:

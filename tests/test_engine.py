@@ -92,6 +92,27 @@ def test_a_docker_command_that_fails_ends_with_its_code(path: Path) -> None:
         engine.docker("build", "--tag", "x")
 
 
+@pytest.mark.parametrize(
+    ("machine", "wanted"), [("x86_64", "amd64"), ("AMD64", "amd64"), ("aarch64", "arm64")]
+)
+def test_the_platform_is_that_of_the_machine(
+    machine: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert engine.native() == f"linux/{wanted}"
+
+
+@pytest.mark.parametrize("machine", ["riscv64", "armv7l", ""])
+def test_a_machine_without_images_is_named_with_those_that_have_them(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    with pytest.raises(
+        SystemExit, match=f"this machine is '{machine}'.*for, aarch64, amd64, arm64, x86_64"
+    ):
+        engine.native()
+
+
 def test_a_base_image_that_is_there_is_not_pulled(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
