@@ -1,8 +1,9 @@
 """What a service remembers for monitoring: one whole JSON line per prediction, on bounded disk.
 
-A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered; a power
-cut may tear the last line, which readers skip. At a quarter of the limit a file is closed and the
-oldest go: a disk that is full cannot be emptied by deleting, so the limit holds beforehand.
+A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered. No
+answer waits until it is on the disk, which is about a second later: a power cut loses no more than
+that, and may tear the last line, which readers skip. At a quarter of the limit a file is closed and
+the oldest go: a disk that is full cannot be emptied by deleting, so the limit holds beforehand.
 A record whose time is not to be believed has "clock": "unsynced"; the order of records and parts is
 that of writing, whatever the clock says.
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from shared import clocks
+from shared import clocks, syncing
 
 PARTS = 4
 NUMBER = re.compile(r"-(\d+)-\d+\.jsonl$")
@@ -72,6 +73,7 @@ class RequestLog:
         except (OSError, ValueError, TypeError, RecursionError):
             return False
         self.size += size
+        syncing.DISK.wrote(self.descriptor)
         return True
 
     def _is_open(self) -> bool:
@@ -103,9 +105,11 @@ class RequestLog:
         number = max(int(now * 1e9), last + 1)
         path = self.folder / f"{self.name}-{number:019}-{os.getpid()}.jsonl"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        if self.descriptor >= 0:  # only now: a number that is closed may soon be a client's socket
-            os.close(self.descriptor)
-        self.descriptor, self.size = descriptor, 0
+        former, self.descriptor, self.size = self.descriptor, descriptor, 0
+        if former >= 0:  # only now: a number that is closed may soon be a client's socket
+            syncing.DISK.wrote(former, last=True)
+        names = os.open(self.folder, os.O_RDONLY)  # the new part's is to be there, too
+        syncing.DISK.wrote(names, last=True)
 
 
 def follow(
