@@ -37,7 +37,7 @@ def values(folder: Path, target: str, platform: str) -> dict[str, Any]:
     if budget.memory_mb is None:
         raise SystemExit(f"objectives.yaml: targets.{kind}.memory_mb is missing; limits need it")
     settings = params.load_yaml(folder / "build/params.yaml")["service"]
-    common = {key: settings[key] for key in ServiceParams.model_fields}
+    common = {key: settings[key] for key in ServiceParams.model_fields if key in settings}
     config = ServiceParams.model_validate(common)
     image = images.tag(chain, kind, platform)
     name, _, tag = image.partition(":")

@@ -3,25 +3,30 @@
 A line is one `write` call on an unbuffered file, so a kill loses nothing that was answered. No
 answer waits until it is on the disk, which is about a second later: a power cut loses no more than
 that, and may tear the last line, which readers skip. At a quarter of the limit a file is closed and
-the oldest go: a disk that is full cannot be emptied by deleting, so the limit holds beforehand.
+the oldest go, or new records are dropped: a disk that is full cannot be emptied by deleting, so the
+limit holds beforehand.
 A record whose time is not to be believed has "clock": "unsynced"; the order of records and parts is
 that of writing, whatever the clock says.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import orjson
 
 from shared import clocks, syncing
 
 PARTS = 4
+LOOK_S = 1.0  # whether a full log has room again
+WhenFull = Literal["oldest", "reject"]
 NUMBER = re.compile(r"-(\d+)-\d+\.jsonl$")
 
 
@@ -44,28 +49,39 @@ class RequestLog:
     """Append-only log of one worker process in `folder`; at most `max_mb` MB and `keep_days` days.
 
     Of several workers each may be a quarter above it, in the part that it writes.
+    when_full: drop the oldest records, or reject new ones until parts expire or are removed.
     """
 
-    def __init__(self, folder: str | Path, name: str, max_mb: float, keep_days: float) -> None:
-        self.folder, self.name = Path(folder), name
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        max_mb: float,
+        keep_days: float,
+        when_full: WhenFull = "oldest",
+    ) -> None:
+        self.folder, self.name, self.when_full = Path(folder), name, when_full
         self.part_bytes, self.keep_seconds = int(max_mb * 1e6 / PARTS), keep_days * 86400
+        self.room, self.full_until = self.part_bytes, 0.0  # of the present part; monotonic
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clock = clocks.Clock()
         self.descriptor, self.size = -1, 0  # opened for the first record: who only imports has none
 
     def write(self, record: dict[str, Any], more: bytes = b"{}") -> bool:
-        """Append a record; False where that cannot be: a full disk, or a number that is none.
+        """Append a record; False where that cannot be: a full disk or log, a number that is none.
 
         Never raises: what is recorded has been answered. more: further fields, as `written` made
         them, which takes most of the time.
         """
+        if time.monotonic() < self.full_until:
+            return False
         try:
             if not self._is_open():
                 self._open()
             line = written({**self.clock.stamp(), **record})
             line = (line if more == b"{}" else line[:-1] + b"," + more[1:]) + b"\n"
-            if self.size + len(line) > self.part_bytes:
-                self._open()
+            if self.size + len(line) > self.room:
+                self._open(len(line))
             size = os.write(self.descriptor, line)
             if size < len(line):  # the next line must not be glued to half of this one
                 os.ftruncate(self.descriptor, self.size)
@@ -83,8 +99,11 @@ class RequestLog:
         except OSError:  # what NFS says of a file that another host has dropped
             return False
 
-    def _open(self) -> None:
-        """A new part behind all others, named by time and order; old and surplus parts go."""
+    def _open(self, needed: int = 1) -> None:
+        """A new part behind all others, named by time and order; old and surplus parts go.
+
+        Raises OSError where there is no room for a record of the bytes that are needed.
+        """
         sizes: dict[Path, int] = {}
         now, last = time.time(), 0
         for part in sorted(self.folder.glob(f"{self.name}-*.jsonl")):
@@ -97,19 +116,40 @@ class RequestLog:
                 if clocks.believable(now) and now - status.st_mtime > self.keep_seconds:
                     part.unlink()
                     del sizes[part]
+        room = self._make_room(sizes, needed)
+        number = max(int(now * 1e9), last + 1)
+        path = self.folder / f"{self.name}-{number:019}-{os.getpid()}.jsonl"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        former, self.descriptor, self.size = self.descriptor, descriptor, 0
+        self.room, self.full_until = room, 0.0
+        if former >= 0:  # only now: a number that is closed may soon be a client's socket
+            syncing.DISK.wrote(former, last=True)
+        names = os.open(self.folder, os.O_RDONLY)  # the new part's is to be there, too
+        syncing.DISK.wrote(names, last=True)
+
+    def _make_room(self, sizes: dict[Path, int], needed: int) -> int:
+        """The bytes that the next part may have."""
+        if self.when_full == "reject":
+            room = PARTS * self.part_bytes - sum(sizes.values())
+            if room < needed:
+                self._full()
+            return min(room, self.part_bytes)
         for part in list(sizes):
             if sum(sizes.values()) <= (PARTS - 1) * self.part_bytes:
                 break
             part.unlink(missing_ok=True)
             del sizes[part]
-        number = max(int(now * 1e9), last + 1)
-        path = self.folder / f"{self.name}-{number:019}-{os.getpid()}.jsonl"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        former, self.descriptor, self.size = self.descriptor, descriptor, 0
-        if former >= 0:  # only now: a number that is closed may soon be a client's socket
-            syncing.DISK.wrote(former, last=True)
-        names = os.open(self.folder, os.O_RDONLY)  # the new part's is to be there, too
-        syncing.DISK.wrote(names, last=True)
+        return self.part_bytes
+
+    def _full(self) -> NoReturn:
+        """Say so, unless it was full before; raises OSError."""
+        before, self.full_until = self.full_until, time.monotonic() + LOOK_S
+        if not before:
+            reached = f"{self.folder}: {self.name} have reached log_max_mb"
+            reason = "new records are dropped (log_when_full: reject) until older parts are removed"
+            line = {"time": round(time.time(), 3), "error": f"{reached}; {reason}"}
+            sys.stderr.write(json.dumps(line) + "\n")
+        raise OSError(errno.ENOSPC, "the log is full")
 
 
 def follow(

@@ -31,7 +31,7 @@ from shared.direct import Direct
 from shared.lifespan import lifespan
 from shared.models import Loaded, Models
 from shared.refusals import BadInput
-from shared.requestlog import RequestLog, written
+from shared.requestlog import RequestLog, WhenFull, written
 
 Result = TypeVar("Result")
 SCHEMA = 1  # of the request log's records
@@ -46,6 +46,7 @@ class ServiceParams(params.Params):
     threads: int = Field(ge=1)
     log_folder: str
     log_max_mb: float = Field(gt=0)
+    log_when_full: WhenFull = "oldest"
     log_keep_days: float = Field(gt=0)
     log_inputs: bool
 
@@ -86,7 +87,8 @@ def application(title: str, config: ServiceParams, models: Models[Any], truth: A
     # BentoML has its own pages
     unused: Any = dict.fromkeys(["docs_url", "redoc_url", "openapi_url"])
     app = FastAPI(title=title, lifespan=lifespan, responses=bodies.RESPONSES, **unused)
-    folder, limits = Path(config.log_folder), (config.log_max_mb, config.log_keep_days)
+    folder = Path(config.log_folder)
+    limits = (config.log_max_mb, config.log_keep_days, config.log_when_full)
     app.state.pool = ThreadPoolExecutor(config.threads, "answers")
     app.state.models, app.state.log = models, RequestLog(folder, "requests", *limits)
     app.state.feedback = RequestLog(folder, "feedback", *limits)

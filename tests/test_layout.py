@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared import objectives, packaging, params
+from shared import objectives, packaging, params, serving
 
 pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parent.parent
@@ -119,7 +119,8 @@ def test_services_have_one_verb_and_the_common_settings(blueprint: Path) -> None
     ]
     assert "serving.application(" in service and "serving.protect(" in service
     settings = params.load_yaml(blueprint / "params.yaml")["service"]
-    assert {"max_body_mb", "max_concurrency", "timeout_s", "threads", "log_inputs"} <= set(settings)
+    assert set(serving.ServiceParams.model_fields) <= set(settings)
+    assert settings["log_when_full"] == "oldest"
 
 
 def test_stage_scripts_say_what_they_make(blueprint: Path) -> None:
