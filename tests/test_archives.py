@@ -97,7 +97,8 @@ def test_it_has_exact_versions_and_nothing_that_was_not_packaged(
     assert not any("bentoml" in pin for pin in pins)
     names = set(archives.hashes(folder / "service"))
     there = set(archives.hashes(packaged / "build"))
-    assert names == {name for name in there if "__pycache__" not in name}
+    left = ("__pycache__", ".bentoignore")
+    assert names == {name for name in there if not any(part in name for part in left)}
     modes = {path.stat().st_mode & 0o777 for path in archives.files(folder)}
     assert modes == {0o644}
 
