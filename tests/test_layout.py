@@ -142,6 +142,15 @@ def test_requirements_are_exact_and_in_the_lock(blueprint: Path) -> None:
             )
 
 
+def test_what_serves_is_installed_with_what_trains(blueprint: Path) -> None:
+    """Stage `package` writes the installed versions of it, also in a copied folder."""
+    trains, serves = (
+        {line for line in (blueprint / name).read_text().splitlines() if "==" in line}
+        for name in ("requirements.txt", "requirements-serve.txt")
+    )
+    assert serves <= trains, serves - trains
+
+
 def test_serving_needs_neither_torch_nor_mlflow(blueprint: Path) -> None:
     names = {pin.split("==")[0] for pin in packaging.pinned(blueprint / "requirements-serve.txt")}
     assert not names & {"torch", "mlflow", "dvc", "torchvision"}
