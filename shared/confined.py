@@ -69,9 +69,10 @@ def writable(found: Iterable[File], user: int, groups: Collection[int]) -> list[
     def may(file: File) -> bool:
         if stat.S_ISLNK(file.mode):
             return False
-        by_group = file.group in groups and file.mode & stat.S_IWGRP
         temporary = stat.S_ISDIR(file.mode) and file.mode & stat.S_ISVTX
-        return bool(file.owner == user or by_group or (file.mode & stat.S_IWOTH and not temporary))
+        by_group = file.group in groups and file.mode & stat.S_IWGRP
+        others = (by_group or file.mode & stat.S_IWOTH) and not temporary
+        return bool(file.owner == user or others)
 
     return [file.path for file in found if may(file)]
 

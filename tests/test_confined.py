@@ -36,6 +36,7 @@ UNSAFE = [
 
 def test_what_others_own_and_may_only_be_read_is_safe() -> None:
     assert confined.writable(SAFE, USER, GROUPS) == []
+    assert confined.writable(SAFE, USER, [0]) == [], "the group of who has none of its own"
 
 
 @pytest.mark.parametrize("file", UNSAFE, ids=lambda file: file.path)
