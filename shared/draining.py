@@ -13,12 +13,9 @@ IN_PROGRESS = "service_requests_in_progress "
 AT_A_TIME = 4  # requests in progress when it is told to stop
 
 
-def drains(
-    service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIME, slow: bool = False
-) -> float:
+def drains(service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIME) -> float:
     """Told to stop while requests arrive, it answers them, takes no new one and ends with code 0.
 
-    slow: an emulated processor, where a body may arrive later than the service waits for it (408).
     Gives the seconds from SIGTERM to the end.
     """
     sockets = [begun(service, path, body) for _ in range(at_a_time)]
@@ -33,8 +30,7 @@ def drains(
         time.sleep(0.05)
     codes = [finished(connection, body) for connection in sockets]
     stopping.join()
-    right = {200, 408} if slow else {200}
-    expect(set(codes) <= right, f"requests in progress at SIGTERM got {codes}")
+    expect(codes == [200] * at_a_time, f"requests in progress at SIGTERM got {codes}")
     code = container.inspect(service.identity, "State.ExitCode")
     expect(code == "0", f"it ended with code {code}:\n{container.log(service.identity)[-2000:]}")
     return time.monotonic() - begin

@@ -129,7 +129,7 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
         figures |= {"differ": len(tee.differences)}
         figures |= {"worst_distance": tee.worst} if math.isfinite(tee.worst) else {}  # of numbers
         body = examples(service.url, service.token)[path]
-        figures["drained_s"] = draining.drains(service, path, body, slow=emulated)
+        figures["drained_s"] = draining.drains(service, path, body)
     figures["ready_s"] = service.ready_s
     if not emulated and budget.ready_s:
         figures["ready_s"] = least_ready_s(name, asked.platform, service.ready_s, budget.ready_s)
