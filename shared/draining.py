@@ -1,5 +1,6 @@
 """Tells a service's container to stop while requests arrive: none may be lost."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -28,7 +29,9 @@ def drains(service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIM
     while container.status(service.url + "/readyz", seconds=0.5) == 200:
         expect(time.monotonic() < begin + GRACE_S, "it goes on taking requests")
         time.sleep(0.05)
-    codes = [finished(connection, body) for connection in sockets]
+    for connection in sockets:  # all before the first answer, which may take longer than a body may
+        complete(connection, body)
+    codes = [answered(connection) for connection in sockets]
     stopping.join()
     expect(codes == [200] * at_a_time, f"requests in progress at SIGTERM got {codes}")
     code = container.inspect(service.identity, "State.ExitCode")
@@ -63,11 +66,16 @@ def request_metrics(service: Container) -> float:
     return float(value)
 
 
-def finished(connection: socket.socket, body: bytes) -> int:
-    """The status of the answer, once the last byte is sent; 0 without one."""
+def complete(connection: socket.socket, body: bytes) -> None:
+    """Send the last byte; what comes of it, or of a closed connection, `answered` says."""
+    with contextlib.suppress(OSError):
+        connection.sendall(body[-1:])
+
+
+def answered(connection: socket.socket) -> int:
+    """The status of the answer; 0 without one."""
     try:
         with connection:
-            connection.sendall(body[-1:])
             line = connection.makefile("rb").readline().split()
             return int(line[1]) if len(line) > 1 else 0
     except OSError:

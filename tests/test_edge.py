@@ -18,7 +18,7 @@ import shipped
 
 from shared import benchmark, container, edge, params
 from shared.container import Container
-from shared.draining import begun, finished, in_progress
+from shared.draining import answered, begun, complete, in_progress
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "0123456789"
@@ -124,7 +124,9 @@ def test_told_to_stop_it_answers_what_has_begun_and_ends_with_code_0(tmp_path: P
         os.kill(int(service.identity), signal.SIGTERM)
         while container.status(service.url + "/readyz", seconds=0.5) == 200:
             time.sleep(0.05)
-        assert [finished(connection, body) for connection in connections] == [200] * 3
+        for connection in connections:
+            complete(connection, body)
+        assert [answered(connection) for connection in connections] == [200] * 3
         assert os.waitpid(int(service.identity), 0)[1] == 0
 
 
