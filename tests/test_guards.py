@@ -60,6 +60,24 @@ def in_progress() -> float:
     return REGISTRY.get_sample_value("service_requests_in_progress") or 0.0
 
 
+def test_those_who_wait_count_also_where_answers_leave_no_pause() -> None:
+    """Goal S9: of a hundred who come at once ten are answered, and nobody waits to be refused."""
+    order: list[int] = []
+
+    async def one(guarded: guards.Guard) -> None:
+        status, headers, _ = await ask(guarded)
+        order.append(status)
+        assert headers["x-request-id"] and (status == 200 or headers["retry-after"])
+
+    async def run() -> None:
+        guarded = guard(answering(200), max_concurrency=10, max_body_mb=1)
+        await asyncio.gather(*(one(guarded) for _ in range(100)))
+        assert guarded.active == 0
+
+    asyncio.run(run())
+    assert order == [429] * 90 + [200] * 10
+
+
 @pytest.mark.parametrize(
     ("status", "name"), [(200, "2xx"), (307, "2xx"), (404, "4xx"), (499, "4xx"), (503, "5xx")]
 )
