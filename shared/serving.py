@@ -10,13 +10,11 @@ The work lies in a mounted ASGI app because BentoML's own endpoint wrapper costs
 model: 969 requests/s plain, 6,878 with the settings below and a mounted app.
 """
 
-import asyncio
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -30,10 +28,10 @@ from shared.building import image as image
 from shared.direct import Direct
 from shared.lifespan import lifespan
 from shared.models import Loaded, Models
+from shared.pool import in_pool as in_pool
 from shared.refusals import BadInput
 from shared.requestlog import RequestLog, WhenFull, written
 
-Result = TypeVar("Result")
 SCHEMA = 1  # of the request log's records
 
 
@@ -174,15 +172,6 @@ def keep(request: Request, loaded: Loaded[Any], record: dict[str, Any] | bytes) 
     done = log.write(own, record) if isinstance(record, bytes) else log.write(own | record | own)
     if not done:
         telemetry.DROPPED.inc()
-
-
-async def in_pool(request: Request, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Run the blocking part of an answer in one of `threads` threads; others wait their turn.
-
-    More at a time would take the processor from each other, and all would be late.
-    """
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(request.app.state.pool, function, *arguments)
 
 
 async def _bad_input(request: Request, error: Any) -> Response:

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import re
-import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import anyio
@@ -283,27 +281,6 @@ def test_a_body_that_never_arrives_gets_408(app: FastAPI, config: serving.Servic
     }
     asyncio.run(guards.Guard(Direct(app, app), **given)(scope, never, send))
     assert sent[0]["status"] == 408
-
-
-def test_so_many_answers_are_made_at_a_time_as_there_are_threads(
-    app: FastAPI, config: serving.ServiceParams
-) -> None:
-    present, most = 0, 0
-
-    def work() -> None:
-        nonlocal present, most
-        present += 1
-        most = max(most, present)
-        time.sleep(0.01)
-        present -= 1
-
-    request: Any = SimpleNamespace(app=app)
-
-    async def run() -> None:
-        await asyncio.gather(*(serving.in_pool(request, work) for _ in range(10)))
-
-    asyncio.run(run())
-    assert most == config.threads == 1
 
 
 def kept(config: serving.ServiceParams) -> list[dict[str, Any]]:
