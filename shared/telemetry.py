@@ -5,6 +5,7 @@ is asked answers for all. It empties that folder at its start: services that sha
 BENTOML_HOME of their own each.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,25 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, mult
 # Seconds. What objectives.yaml may ask for is among them: a quantile is exact at a boundary only.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 STATUSES = ("2xx", "4xx", "5xx")
+COUNTS = ("counter", "histogram")
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
+
+def take_over() -> None:
+    """Count on in the files of a killed worker, or each would leave its own behind for ever.
+
+    Before the first metric is made, which opens them.
+    """
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or os.devnull)
+    for kind in COUNTS:
+        mine = folder / f"{kind}_{os.getpid()}.db"
+        for path in folder.glob(f"{kind}_*.db"):
+            if not (mine.exists() or psutil.pid_exists(int(path.stem.rpartition("_")[2]))):
+                with contextlib.suppress(FileNotFoundError):  # another worker was quicker
+                    path.rename(mine)
+
+
+take_over()
 SECONDS = Histogram(
     "service_request_seconds",
     "From when a request came to the end of its answer, by route and class of status",
@@ -53,7 +71,10 @@ def exposition() -> bytes:
         return prometheus_client.generate_latest()
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return prometheus_client.generate_latest(registry)
+    try:
+        return prometheus_client.generate_latest(registry)
+    except FileNotFoundError:  # of a worker that starts in this moment, see `take_over`
+        return prometheus_client.generate_latest(registry)
 
 
 def tracing() -> dict[str, Any]:

@@ -55,6 +55,47 @@ def test_counts_of_killed_workers_stay_and_their_gauges_go(tmp_path: Path) -> No
         assert page[name % "0.02"] == 0 and page[name % "0.05"] == page[name % "+Inf"] == 2
 
 
+def test_killed_workers_leave_no_more_files_than_one(tmp_path: Path) -> None:
+    """Goal S11: whoever starts counts on where a killed one was, in its file."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    workers = 5
+    forgetful = WORKER.replace("telemetry.IN", "telemetry.forget_dead_workers()\ntelemetry.IN")
+    for _ in range(workers):
+        subprocess.run([sys.executable, "-c", forgetful], env=environment)
+        assert len(list(tmp_path.iterdir())) == 4, "counter, histogram, and two gauges"
+    done = subprocess.run(
+        [sys.executable, "-c", READER], env=environment, capture_output=True, text=True, check=True
+    )
+    for page in map(samples, done.stdout.split("after")):
+        assert page['service_request_seconds_count{path="/act",status="2xx"}'] == workers
+
+
+def test_the_files_of_a_worker_that_lives_are_its_own(tmp_path: Path) -> None:
+    """Of two that start while a third lives, each takes over one of two that are dead."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    waits = WORKER.replace("os.kill", "print(flush=True), input(), os.kill")
+
+    def start() -> "subprocess.Popen[bytes]":
+        pipe = subprocess.PIPE
+        found = subprocess.Popen(
+            [sys.executable, "-c", waits], env=environment, stdin=pipe, stdout=pipe
+        )
+        assert found.stdout and found.stdout.readline()
+        return found
+
+    def counts() -> set[str]:
+        return {path.stem.rpartition("_")[2] for path in tmp_path.glob("histogram_*.db")}
+
+    living = [start() for _ in range(3)]
+    for one in living[:2]:
+        one.communicate(b"\n")
+    assert counts() == {str(one.pid) for one in living}
+    living = [living[2], start(), start()]
+    assert counts() == {str(one.pid) for one in living}
+    for one in living:
+        one.communicate(b"\n")
+
+
 class Collector(http.server.BaseHTTPRequestHandler):
     """Takes spans as an OpenTelemetry collector does."""
 
