@@ -265,22 +265,27 @@ def test_a_request_in_progress_keeps_its_model_and_then_its_memory_is_given_back
         gc.unfreeze()
 
 
-def test_requests_go_on_while_a_model_loads(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["load", "example"])
+def test_the_old_model_answers_until_the_new_one_has_loaded_and_answered_its_example(
+    place: Place, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     monkeypatch.setattr(models, "EVERY_S", 0.01)
     begun, may_end = threading.Event(), threading.Event()
+    usual = getattr(place.models, what)
 
-    def slow(folder: Path) -> Scaling:
+    def slow(given: Any) -> Any:
         begun.set()
         assert may_end.wait(30)
-        return Scaling(folder)
+        return usual(given)
 
-    place.models.load = slow
+    setattr(place.models, what, slow)
 
     async def work() -> None:
         watching = asyncio.create_task(place.models.watch())
         place.deploy("v1", factor=3.0)
         while not begun.is_set():
             await asyncio.sleep(0)
+        assert place.version == "packaged"
         assert place.models.now.predictor.answer(2.0) == 2.0
         may_end.set()
         deadline = time.monotonic() + 30
