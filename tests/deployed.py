@@ -88,16 +88,25 @@ async def ask(session: aiohttp.ClientSession, given: Service, **headers: str) ->
         return 0, {}, b""
 
 
-async def load(given: Service, clients: int, seconds: float, pause: float = 0) -> list[Any]:
-    """(seconds, status, headers, content) of all that so many clients asked."""
-    end, found = time.monotonic() + seconds, []
+async def load(
+    given: Service,
+    clients: int,
+    seconds: float,
+    pause: float = 0.05,
+    found: list[Any] | None = None,
+) -> list[Any]:
+    """(seconds, status, headers, content) of all that so many clients asked, as they come.
+
+    Who is refused asks again when Retry-After says so, without it after a pause.
+    """
+    end, found = time.monotonic() + seconds, [] if found is None else found
 
     async def client(session: aiohttp.ClientSession) -> None:
         while (begin := time.monotonic()) < end:
             answer = await ask(session, given)
             found.append((time.monotonic() - begin, *answer))
             if answer[0] != 200:
-                await asyncio.sleep(pause or 0.05)
+                await asyncio.sleep(float(answer[1].get("retry-after", pause)))
 
     connector = aiohttp.TCPConnector(limit=clients)
     limit = aiohttp.ClientTimeout(total=120)
@@ -124,6 +133,15 @@ def metric(given: Service, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
+def family(given: Service) -> list[psutil.Process]:
+    """All processes of the service."""
+    return [given.process, *given.process.children(recursive=True)]
+
+
 def megabytes(given: Service) -> float:
-    family = [given.process, *given.process.children(recursive=True)]
-    return sum(one.memory_info().rss for one in family) / 1e6
+    return sum(one.memory_info().rss for one in family(given)) / 1e6
+
+
+def files_and_threads(given: Service) -> tuple[int, int]:
+    found = family(given)
+    return sum(one.num_fds() for one in found), sum(one.num_threads() for one in found)

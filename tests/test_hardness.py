@@ -7,6 +7,7 @@ M4 in test_alerting.py, M5 in test_incidents.py and test_actions.py.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -19,12 +20,26 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from deployed import NAMES, ROUTES, Service, ask, described, good, load, megabytes, metric, start
+from deployed import (
+    NAMES,
+    ROUTES,
+    Service,
+    ask,
+    described,
+    family,
+    files_and_threads,
+    good,
+    load,
+    megabytes,
+    metric,
+    start,
+)
 
 from shared import loads, params, requestlog
 
@@ -85,8 +100,7 @@ def test_the_request_log_takes_at_most_3_percent_of_a_request(
 
 def processor_time(given: Service) -> float:
     """Seconds of processor time that the service has taken in all."""
-    family = [given.process, *given.process.children(recursive=True)]
-    return sum(sum(one.cpu_times()[:2]) for one in family)
+    return sum(sum(one.cpu_times()[:2]) for one in family(given))
 
 
 def broken(number: int, given: Service) -> bytes:
@@ -127,52 +141,92 @@ def test_s2_broken_http_of_2000_connections_leaves_it_serving(service: Service) 
         assert response.status == 200
 
 
+def p99(given: Service, found: list[Any]) -> float:
+    """Of the accepted requests, the milliseconds that all but a hundredth took at most.
+
+    By the service's own log: the clients share its processors here.
+    """
+    asked = {headers["x-request-id"] for _, status, headers, _ in found if status == 200}
+    records = requestlog.read(given.folder / "logs", "requests")
+    taken = [record["ms"] for record in records if record["id"] in asked]
+    assert len(taken) == len(asked)
+    return statistics.quantiles(taken, n=100, method="inclusive")[98]
+
+
 def test_s9_four_times_too_many_clients_are_answered_or_told_to_come_later(
     service: Service,
 ) -> None:
-    """A service that is faster than who asks, as rl's, answers all of them."""
-    alone = statistics.median(good(service) for _ in range(5))
-    clients, most = 4 * service.limits["max_concurrency"], service.limits["timeout_s"]
-    found = asyncio.run(load(service, clients, 60))
-    counts = Counter(status for _, status, _, _ in found)
-    print(f"{service.route}: {clients} clients: {dict(counts)}")
-    assert counts.keys() <= {200, 429, 503} and counts[200] > 0
+    """The bound is what answers take for as many clients as the service is made for, just before.
+
+    Who is refused asks again when Retry-After says so. OVERLOAD_S=60 is for how many seconds.
+    """
+    most, seconds = service.limits["max_concurrency"], float(os.environ.get("OVERLOAD_S", "60"))
+    asyncio.run(load(service, most, 2))
+    usual = p99(service, asyncio.run(load(service, most, seconds / 3)))
+    found = asyncio.run(load(service, 4 * most, seconds))
+    counts, slowest = Counter(status for _, status, _, _ in found), p99(service, found)
+    time.sleep(5)
+    after = p99(service, asyncio.run(load(service, most, seconds / 3)))
+    print(f"{service.route}: {4 * most} clients: {dict(counts)}; p99 of accepted requests:")
+    print(f"{usual:.0f} ms with {most}, {slowest:.0f} ms with {4 * most}, {after:.0f} ms after")
+    assert counts.keys() <= {200, 429, 503} and counts[429] > 0
     for _, status, headers, _ in found:
         if status == 429:
             assert headers["retry-after"] and headers["x-request-id"]
-    assert max(seconds for seconds, status, _, _ in found if status == 200) < most
-    time.sleep(5)
-    assert statistics.median(good(service) for _ in range(5)) < 3 * alone + 0.1, "as before"
+    assert slowest <= 2 * usual
+    assert after <= 2 * usual, "as before"
 
 
 def test_s10_two_hundred_slow_clients_hinder_nobody(service: Service) -> None:
+    """Answers that take a second by themselves may take three times as long."""
     alone = statistics.median(good(service) for _ in range(5))
     head = f"POST {service.route} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-    slow = [socket.create_connection(service.address) for _ in range(200)]
+    slow = [socket.create_connection(service.address, timeout=60) for _ in range(200)]
     try:
         for connection in slow:
             connection.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
-        assert good(service) < 3 * alone + 1
+        until(lambda: metric(service, "service_requests_in_progress") == 200, 10)
+        taken = [good(service) for _ in range(3)]
+        assert metric(service, "service_requests_in_progress") == 200, "they were there"
+        assert max(taken) < max(1, 3 * alone)
+        assert {connection.recv(12) for connection in slow} == {b"HTTP/1.1 408"}
     finally:
         for connection in slow:
             connection.close()
-    assert good(service) < 3 * alone + 1
+    assert good(service) < max(1, 3 * alone)
 
 
-def test_s16_clients_who_leave_free_their_place(service: Service) -> None:
-    async def leave() -> None:
-        limit = aiohttp.ClientTimeout(total=0.02)
+def until(condition: Callable[[], Any], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_s16_five_hundred_clients_who_leave_free_their_places(service: Service) -> None:
+    """They leave after half the time of an answer, twenty at once; a second later all is free."""
+
+    async def usual() -> float:
+        async with aiohttp.ClientSession() as session:
+            begin = time.monotonic()
+            await asyncio.gather(*(ask(session, service) for _ in range(20)))
+            return (time.monotonic() - begin) / 20
+
+    async def leave() -> int:
+        left, limit = 0, aiohttp.ClientTimeout(total=asked / 2)
         async with aiohttp.ClientSession(timeout=limit) as session:
-            for _ in range(25):
-                await asyncio.gather(*(ask(session, service) for _ in range(20)))
+            while left < 500:
+                found = await asyncio.gather(*(ask(session, service) for _ in range(20)))
+                left += sum(status == 0 for status, _, _ in found)
+        return left
 
+    asked = min(asyncio.run(usual()) for _ in range(3))
     good(service)
-    before = megabytes(service)
-    asyncio.run(leave())
-    deadline = time.monotonic() + service.limits["timeout_s"]
-    while metric(service, "service_requests_in_progress") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert metric(service, "service_requests_in_progress") == 0
+    before, (files, threads) = megabytes(service), files_and_threads(service)
+    assert asyncio.run(leave()) >= 500
+    until(lambda: metric(service, "service_requests_in_progress") == 0, 1)
+    now = files_and_threads(service)
+    assert now[0] <= files and now[1] <= threads
     assert good(service) > 0
     assert megabytes(service) < before + 100
 
@@ -227,23 +281,34 @@ def exchange(live: Path, name: str) -> None:
 def test_s7_a_thousand_requests_meet_no_failure_while_models_are_exchanged(
     service: Service,
 ) -> None:
-    live = service.folder / "live"
+    """A fifth of REQUESTS=1000 before each exchange; no client sees a model come back by itself.
+
+    That the old one answers until the new one has answered its example, test_models.py shows.
+    """
+    live, wanted = service.folder / "live", int(os.environ.get("REQUESTS", "1000"))
     (old,) = {path.name for path in (live / "models").iterdir()}
     new = "other-" + old[:6]
     shutil.copytree(live / "models" / old, live / "models" / new)
     chain = params.read_json(live / "models" / new / "provenance.json")
     params.write_json(live / "models" / new / "provenance.json", chain | {"model_version": new})
+    found: list[list[Any]] = [[] for _ in range(4)]  # of each client, in order
 
-    async def turns() -> list[Any]:
-        fast = service.route != ROUTES["genai"]
-        task = asyncio.create_task(load(service, 4, 40 if fast else 120))
-        for name in (new, old, new, old):
-            await asyncio.sleep(7 if fast else 25)
+    async def turns() -> None:
+        tasks = [asyncio.create_task(load(service, 1, 7200, found=one)) for one in found]
+        for number, name in enumerate((new, old, new, old, old), 1):
+            while sum(map(len, found)) < wanted * number / 5:
+                await asyncio.sleep(0.05)
             exchange(live, name)
-        return await task
+            info = f'service_model_info{{model_version="{name}"}}'
+            while not await asyncio.to_thread(metric, service, info):
+                await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    found = asyncio.run(turns())
-    assert {status for _, status, _, _ in found} == {200}
-    versions = {json.loads(content)["model_version"] for _, _, _, content in found}
-    assert versions == {old, new}
-    assert len(found) >= (1000 if service.route != ROUTES["genai"] else 60)
+    asyncio.run(turns())
+    answers = [answer for one in found for answer in one]
+    assert len(answers) >= wanted and {status for _, status, _, _ in answers} == {200}
+    for one in found:
+        versions = (json.loads(content)["model_version"] for *_, content in one)
+        assert [name for name, _ in itertools.groupby(versions)] == [old, new, old, new, old]
