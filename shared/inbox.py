@@ -10,7 +10,8 @@ from shared.acting import Acting
 from shared.incidents import AGAIN, Incident
 from shared.refusals import BadInput
 
-ACTIONS = ("page", "ticket", "retrain", "rollback")
+PEOPLES = ("page", "ticket")
+ACTIONS = (*PEOPLES, "retrain", "rollback")
 
 
 class Alert(BaseModel):
@@ -51,9 +52,8 @@ class Inbox:
             for alert in webhook.alerts:
                 if alert.status == "firing":
                     self._firing(alert, known)
-                elif (old := known.get(alert.incident.name)) and not old.resolved:
-                    self.acting.note("resolved", old)
-                    old.resolved = True
+                elif (old := known.get(alert.incident.name)) and not _told(old):
+                    self._resolved(old)
             self.acting.wake.set()
             self._tell(webhook, known)
 
@@ -75,23 +75,43 @@ class Inbox:
             named = f"action {new.action!r}, service {alert.labels.get('service')!r}"
             new.state = self.acting.end("skipped", new, reason=f"not for this server: {named}")
 
+    def _resolved(self, incident: Incident) -> None:
+        if not incident.resolved:
+            self.acting.note("resolved", incident)
+            incident.resolved = True
+
     def _tell(self, webhook: Webhook, known: dict[str, Incident]) -> None:
-        """Pages and tickets are noted once they have been forwarded, if there is where to."""
-        told = [
-            (alert, known[alert.incident.name])
-            for alert in webhook.alerts
-            if alert.status == "firing" and alert.incident.action in ("page", "ticket")
-        ]
-        told = [(alert, incident) for alert, incident in told if incident.state == "waiting"]
+        """Pages and tickets are noted, and their ends, once they have been forwarded, if there is
+        where to."""
+        told: list[Alert] = []
+        for alert in webhook.alerts:
+            incident = known.get(alert.incident.name)
+            if incident and alert.status == "firing":
+                told += [alert] if _for_people(incident) and incident.state == "waiting" else []
+            elif incident and _told(incident) and not incident.resolved:
+                told.append(alert)
         if told and self.forward:
-            only = webhook.model_copy(update={"alerts": [alert for alert, _ in told]})
+            only = webhook.model_copy(update={"alerts": told})
             try:
                 post(self.forward, only.model_dump_json().encode())
             except OSError as error:
                 raise BadInput("forward", f"not forwarded: {error}"[:200], 502) from None
-        for _, incident in told:
-            self.acting.note(incident.action, incident)
-            incident.state = "done"
+        for alert in told:
+            incident = known[alert.incident.name]
+            if alert.status == "resolved":
+                self._resolved(incident)
+            else:
+                self.acting.note(incident.action, incident)
+                incident.state = "done"
+
+
+def _for_people(incident: Incident) -> bool:
+    return incident.action in PEOPLES
+
+
+def _told(incident: Incident) -> bool:
+    """Whether people know of it: they are then told, too, when it is over."""
+    return _for_people(incident) and incident.state == "done"
 
 
 def post(url: str, body: bytes) -> None:

@@ -1,14 +1,12 @@
 """The actions server as a process, with a retrain.py that does what the file `mode` says."""
 
 import contextlib
-import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -284,50 +282,6 @@ def test_a_timer_retrains_too_but_not_beside_another(app: Path) -> None:
     done = subprocess.run(timer, cwd=app, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "retrain: retrain_failed\n")
     assert "interrupted" in events(live)
-
-
-@pytest.fixture
-def people() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
-    """Where pages go: address, what came, and the status of the next answers."""
-    came: list[dict[str, Any]] = []
-    statuses: list[int] = []
-
-    class Pager(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(statuses.pop(0) if statuses else 200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pager)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", came, statuses
-    server.shutdown()
-
-
-def test_people_get_each_page_once_also_after_an_outage_of_theirs(
-    app: Path, people: tuple[str, list[dict[str, Any]], list[int]]
-) -> None:
-    url, came, statuses = people
-    page, ticket = alert("a1", action="page"), alert("a2", action="ticket")
-    (app / "mode").write_text("waits")
-    with started(app, "--forward", url) as server:
-        statuses.append(503)
-        status, answer = ask(f"{server.url}/alerts", webhook(page, ticket, alert("a3")))
-        assert status == 502 and answer["field"] == "forward"
-        wait_for_event(server.live, "data_appended")
-        for _ in range(2):  # while it retrains
-            tell(server, page, ticket)
-        (app / "go").touch()
-        wait_for_event(server.live, "retrain_finished")
-    assert [len(one["alerts"]) for one in came] == [2, 2], "the first was answered with 503"
-    assert came[1]["version"] == "4" and came[1]["receiver"] == "actions"
-    assert came[1]["alerts"][0]["annotations"] == page["annotations"]
-    assert events(server.live).count("page") == events(server.live).count("ticket") == 1
-    assert events(server.live).count("alert") == 3
 
 
 def test_what_is_not_for_this_server_is_only_noted(app: Path) -> None:
