@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import http.server
+import itertools
 import json
 import queue
 import shutil
@@ -19,7 +20,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY, start_http_server
 
-from shared import alerttests, benchmark, compiling, gauges, objectives, params, telemetry
+from shared import alerttests, benchmark, compiling, gauges, inbox, objectives, params, telemetry
 
 ROOT = Path(__file__).parent.parent
 BLUEPRINTS = sorted(path.parent for path in ROOT.glob("blueprints/*/objectives.yaml"))
@@ -242,7 +243,7 @@ class Webhook(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         assert isinstance(self.server, Receiver)
-        self.server.told.put(json.loads(body))
+        self.server.told.put(json.loads(body) | {"came": time.monotonic()})
         self.send_response(200)
         self.end_headers()
 
@@ -299,6 +300,42 @@ def answered(port: int, expression: str, seconds: float = 20) -> bool:
                 return True
         time.sleep(0.2)
     return False
+
+
+def evaluated(port: int, number: int, **more: str) -> None:
+    """Tell Alertmanager of one incident as often, as Prometheus does with each evaluation."""
+    given = {"labels": {"alertname": "DemoKR2"}, "startsAt": "2026-01-01T00:00:00Z", **more}
+    for _ in range(number):
+        inbox.post(f"http://127.0.0.1:{port}/api/v2/alerts", json.dumps([given]).encode())
+        time.sleep(0.1)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("repeat_s", [None, 3], ids=["as compiled", "after 3 s"])
+def test_of_an_incident_people_hear_once_per_interval_and_once_when_it_is_over(
+    folder: Path, repeat_s: int | None
+) -> None:
+    """Goal M5: a hundred evaluations, in ten seconds or more."""
+    receiver, port = Receiver(), benchmark.free_port()
+    with serving(receiver) as actions:
+        found = compiled(folder, "--actions", f"127.0.0.1:{actions}")
+        manager = params.load_yaml(found / "alertmanager.yml")
+        assert manager["route"]["repeat_interval"] == "4h"
+        manager["route"] |= {"group_wait": "0s", "group_interval": "1s"}
+        manager["route"] |= {"repeat_interval": f"{repeat_s}s"} if repeat_s else {}
+        (found / "alertmanager.yml").write_text(yaml.safe_dump(manager))
+        with started(found, "alertmanager", port):
+            evaluated(port, 100)
+            evaluated(port, 30, endsAt="2026-01-01T00:01:00Z")
+    told = [receiver.told.get() for _ in range(receiver.told.qsize())]
+    statuses = [one["status"] for one in told]
+    assert statuses == ["firing"] * (len(told) - 1) + ["resolved"]
+    times = [one["came"] for one in told[:-1]]
+    if repeat_s is None:
+        assert len(times) == 1
+    else:
+        apart = [later - time for time, later in itertools.pairwise(times)]
+        assert len(apart) >= 2 and min(apart) > repeat_s - 0.5
 
 
 @pytest.mark.fault
