@@ -51,7 +51,9 @@ class ServiceParams(params.Params):
 
 def settings(config: ServiceParams) -> dict[str, Any]:
     """Keyword arguments for @bentoml.service, each with its reason."""
-    in_image = "BENTOML_CONTAINERIZED" in os.environ
+    in_image, number = "BENTOML_CONTAINERIZED" in os.environ, workers()
+    if number > 1:  # BentoML would not replace a dead one while another lives
+        os.environ.pop("BENTOML_CONTAINERIZED", None)
     return {
         # Reachable from elsewhere only when asked, bentoml serve --host 0.0.0.0, or in an image,
         # whose loopback nobody reaches. Either way it then wants SERVICE_TOKEN: lifespan.py.
@@ -59,7 +61,7 @@ def settings(config: ServiceParams) -> dict[str, Any]:
         # BentoML's timer of a request is never cancelled and keeps the request alive until then:
         # just above the slowest answer.
         "traffic": {"timeout": config.timeout_s},
-        "workers": workers(),
+        "workers": number,
         # They have series for each path that anybody asks for: 10,000 such requests cost a worker
         # 221 MB, and /metrics timed out from then on. Ours are in telemetry.py.
         "metrics": {"enabled": False},

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -342,6 +343,18 @@ def test_the_number_of_workers_is_the_environments(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SERVICE_WORKERS", "0")
     with pytest.raises(SystemExit, match="SERVICE_WORKERS: '0' is not a number"):
         serving.workers()
+
+
+def test_in_an_image_dead_workers_are_replaced_where_there_are_several(
+    config: serving.ServiceParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal S11: BentoML does so where it sees no container."""
+    for number, seen in (("1", True), ("2", False)):
+        monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+        monkeypatch.setenv("SERVICE_WORKERS", number)
+        found = serving.settings(config)
+        assert (found["workers"], found["http"]) == (int(number), {"host": "0.0.0.0"})
+        assert ("BENTOML_CONTAINERIZED" in os.environ) == seen
 
 
 def test_no_answer_is_taken_for_another_type_and_none_to_a_post_is_kept_on_the_way(
