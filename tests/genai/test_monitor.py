@@ -17,7 +17,7 @@ import traffic
 import yaml
 from records import Json
 
-from shared import params, requestids
+from shared import objectives, params, requestids
 
 FOLDER = Path(monitor.__file__).parent
 SECRET = b"secret"
@@ -130,6 +130,26 @@ def test_drift_and_refusals_of_a_window() -> None:
     refused = window(50, 250, people=None)
     assert refused["live.refusal_share"].value == 0.5, "of two fields that may be null"
     assert refused["live.field_drift"].value > 2
+
+
+def test_texts_longer_by_one_and_a_half_spreads_are_seen_by_the_third_window_in_20_of_20_runs() -> (
+    None
+):
+    """Goal M3."""
+    generator, model = np.random.default_rng(0), {"schema": SCHEMA}
+    records = [{"people": int(i), "kind": "ab"[i % 2]} for i in range(100)]
+    profile = usual(generator.normal(300, 40, 2000), records)
+    results = objectives.load(FOLDER / "objectives.yaml").key_results
+    (drift,) = [one for one in results if one.metric == "live.input_drift"]
+
+    def window(mean: float) -> monitor.Estimate:
+        lengths = generator.normal(mean, 40, 100)
+        rows = [logged(one, tokens=int(n)) for one, n in zip(records, lengths, strict=True)]
+        return monitor.measure(rows, profile, model)["live.input_drift"]
+
+    for run in range(20):
+        assert judged.breach(drift, [window(300 + 1.5 * 40) for _ in range(3)]) == 3, run
+        assert judged.breach(drift, [window(300) for _ in range(3)]) is None, run
 
 
 def test_a_schema_without_null_has_no_refusals() -> None:

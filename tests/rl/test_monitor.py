@@ -201,6 +201,20 @@ def test_prices_of_2022_drift_from_2021_only_where_they_are_shifted(
         assert set(found) == {3}, "as soon as three windows are there"
 
 
+def test_tenfold_prices_are_seen_by_the_third_window_from_20_of_20_days_on(
+    years: dict[str, pd.DataFrame],
+) -> None:
+    """Goal M3."""
+    prices, result = years["HB_NORTH"]["price"].to_numpy(), results()["live.input_drift"]
+    weeks = np.lib.stride_tricks.sliding_window_view(prices, 168)
+    usual = {"numbers": monitor.shares(monitor.features(weeks[: 8760 - 167], USUAL))}
+    rows, model = kept(prices * 10), TRADING | {"action_rows": 9}
+    for start in range(0, 20 * 18 * 20, 18 * 20):
+        windows = [rows[start + i : start + i + 500] for i in range(0, 1500, 500)]
+        found = [monitor.measure(one, {"profile": usual}, model) for one in windows]
+        assert judged.breach(result, [one["live.input_drift"] for one in found]) == 3, start
+
+
 def breaches(shift: str, start: int, number: int) -> dict[str, int | None]:
     """Metric -> the window at which its key result is breached, of `number` windows of 672 hours
     of held-out traffic, decided by the exported policy."""

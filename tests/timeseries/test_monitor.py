@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import judged
 import monitor
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from shared import objectives
 from timeseries.tourism import World, copy, reproduce
 
 MONTHS = [f"2008-{month:02d}-01T00:00:00" for month in range(1, 13)]
@@ -23,9 +25,9 @@ def answered(**changes: Any) -> dict[str, Any]:
     return record | {"change": 0.0, "spread": 0.1, "truth": [100.0] * 4} | changes
 
 
-def table(path: Path, moments: int = 1000, change: float = 0.0) -> Path:
+def table(path: Path, moments: int = 1000, change: float = 0.0, seed: int = 0) -> Path:
     """A feature file whose series are of any size."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     size = generator.lognormal(5, 3, moments)
     rows = pd.DataFrame({"series_id": np.resize([f"S{i}" for i in range(10)], moments)})
     rows["level"] = size
@@ -146,6 +148,24 @@ def test_series_that_grow_otherwise_are_drift(tmp_path: Path) -> None:
     ]
     found = monitor.measure(rows, usual, MODEL)
     assert found["live.input_drift"].value < 0.02 and found["live.new_series_share"].value == 0
+
+
+def test_growth_beyond_usual_by_three_quarters_of_its_spread_is_seen_in_20_of_20_runs(
+    tmp_path: Path,
+) -> None:
+    """Goal M3: by the third window."""
+    usual = monitor.reference(table(tmp_path / "features.parquet", 20000))
+    results = objectives.load(Path(monitor.__file__).parent / "objectives.yaml").key_results
+    (drift,) = [one for one in results if one.metric == "live.input_drift"]
+    for run in range(20):
+        moved = table(tmp_path / "moved.parquet", 1500, change=0.075, seed=run + 1)
+        rows = [
+            answered(series_id=None, **monitor.features(row.level, row.change, row.spread))
+            for row in pd.read_parquet(moved).itertuples()
+        ]
+        windows = [rows[i : i + 500] for i in range(0, 1500, 500)]
+        found = [monitor.measure(one, usual, MODEL)["live.input_drift"] for one in windows]
+        assert judged.breach(drift, found) == 3, run
 
 
 def quiet_and_seen(world: World, windows: int, size: int | None) -> None:
