@@ -13,6 +13,7 @@ begin anew. What was measured is kept beside the joined records, so a restart re
 
 import argparse
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 from prometheus_client import start_http_server
 from tqdm import tqdm
 
-from shared import audit, gauges, joining, labelling, livepage, objectives, params, verdicts
+from shared import audit, drift, gauges, joining, labelling, livepage, objectives, params, verdicts
 from shared.drift import Estimate
 from shared.objectives import KeyResult
 
@@ -104,9 +105,14 @@ class Watch:
         return usual, described
 
     def queue(self, doubt: Callable[[dict[str, Any]], float]) -> None:
-        """The newest requests without truth -> live/labelling.{csv,json}, greatest doubt first."""
-        waiting = self.joined.unlabelled(20 * self.asked.queue)
-        labelling.write(waiting, doubt, self.asked.queue, self.live)
+        """The newest requests without truth -> live/labelling.{csv,json}: in turns that of most
+        doubt and the one farthest from what its model was trained on."""
+        waiting, files = self.joined.unlabelled(20 * self.asked.queue), functools.cache(self.files)
+        reasons = {
+            "doubt": doubt,
+            "drift": lambda row: drift.of_one(row, *files(str(row.get("model")))),
+        }
+        labelling.write(waiting, reasons, self.asked.queue, self.live)
 
     def record(self, window: Window, found: Mapping[str, Estimate]) -> None:
         """Keep a window's metrics with the verdict of each key result that looks at it.
