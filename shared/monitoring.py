@@ -26,6 +26,7 @@ from tqdm import tqdm
 from shared import audit, drift, gauges, joining, labelling, livepage, objectives, params, verdicts
 from shared.drift import Estimate
 from shared.objectives import KeyResult
+from shared.prometheus import observed
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS windows (stream TEXT, model TEXT, last INTEGER, time REAL,
@@ -163,6 +164,8 @@ class Watch:
                 values[result.metric] = windows[-1]["value"]
                 values[result.id] = {"breached": breached, "windows": len(windows)}
         self.metrics.update(values, self.joined.counts(), self.logs, self.asked.service)
+        if self.asked.prometheus:
+            values |= observed(self.objectives, self.asked.prometheus)
         params.write_json(self.live / "values.json", values)
         histories = {one.id: self.history(one.id) for one in self.results}
         events = audit.read(self.live, last_bytes=100_000)
@@ -187,6 +190,7 @@ def watch(
     parser.add_argument("--feedback", help="CSV request_id,truth or Label Studio JSON")
     parser.add_argument("--queue", type=int, default=50, help="requests listed to be labelled")
     parser.add_argument("--service", default="service:", help="in the service's command line")
+    parser.add_argument("--prometheus", type=params.address, help="shows what it measures, too")
     asked = parser.parse_args(arguments)
     watched = Watch(asked, objectives.load(), truth)
     if asked.port:

@@ -23,6 +23,7 @@ def test_every_part_is_told_where_the_others_are(tmp_path: Path) -> None:
         assert any(port in word for word in command) and health.startswith(stack.url(name))
     assert found["actions"][0][-2:] == ["--probation", "60"]
     assert str(tmp_path / "logs") in found["monitor"][0]
+    assert stack.url("prometheus") in found["monitor"][0]
 
 
 def test_the_fewest_windows_of_any_key_result_count(
