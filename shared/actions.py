@@ -27,7 +27,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from filelock import FileLock, Timeout
 
-from shared import audit, bodies, refusals
+from shared import audit, bodies, params, refusals
 from shared.acting import Acting, Limits
 from shared.guards import Guard
 from shared.inbox import Inbox, Webhook
@@ -108,12 +108,6 @@ def _loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def address(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
-    return text
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -122,8 +116,12 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9099)
     parser.add_argument("--live", type=Path, default=Path("live"))
-    parser.add_argument("--service", type=address, help="of the service, to see it serve a model")
-    parser.add_argument("--forward", type=address, help="gets pages and tickets, in the same JSON")
+    parser.add_argument(
+        "--service", type=params.address, help="of the service, to see it serve a model"
+    )
+    parser.add_argument(
+        "--forward", type=params.address, help="gets pages and tickets, in the same JSON"
+    )
     parser.add_argument("--at-most-every", type=float, default=3600, help="s between retrainings")
     parser.add_argument("--probation", type=float, default=86400, help="s: then rollback instead")
     parser.add_argument("--timeout", type=float, default=6 * 3600, help="s of one retraining")

@@ -57,6 +57,27 @@ def input_drift(columns: Mapping[str, Iterable[float]], profile: Mapping[str, An
     return Estimate(max(found, default=math.nan))
 
 
+def of_one(row: Mapping[str, Any], usual: Mapping[str, Any], model: Mapping[str, Any]) -> float:
+    """How far a single record lies from the reference: the largest of what its features say.
+
+    Of each feature with a profile the distance to the nearest of its outermost edges, in their
+    distance from each other; 0 between them, where most of the reference lies.
+    usual: reports/reference.json; model: model.json. A record has its features under their names,
+    in `seen`, or as `component_i` of its `embedding`.
+    """
+    profiles = {**usual["profile"], **usual["profile"].get("numbers", {})}
+    profiles |= {**model.get("numbers", {}), **model.get("embedding", {})}
+    seen = {f"component_{i}": one for i, one in enumerate(row.get("embedding", ()), 1)}
+    seen = {**row, **row.get("seen", {}), **seen}
+    found = [0.0]
+    for name, profile in profiles.items():
+        value, edges = seen.get(name), "edges" in profile and profile["edges"]
+        if edges and isinstance(value, int | float) and math.isfinite(value):
+            width = edges[-1] - edges[0] or abs(edges[0]) or 1.0
+            found.append(max(edges[0] - value, value - edges[-1]) / width)
+    return max(found)
+
+
 def distinct(rows: Iterable[Mapping[str, Any]], *names: str) -> list[Mapping[str, Any]]:
     """The last row of each combination of these fields.
 

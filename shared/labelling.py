@@ -5,8 +5,9 @@ Label Studio's formats: https://labelstud.io/guide/tasks and https://labelstud.i
 
 import contextlib
 import csv
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,37 @@ from shared import params
 from shared.requestlog import written
 
 Row = dict[str, Any]
+Measure = Callable[[Row], float]
 
 
-def write(rows: list[Row], doubt: Callable[[Row], float], number: int, folder: Path) -> int:
-    """The `number` rows of greatest doubt -> labelling.csv and labelling.json (tasks)."""
-    chosen = sorted(rows, key=doubt, reverse=True)[:number]
-    tasks = []
+def write(rows: list[Row], measures: Mapping[str, Measure], number: int, folder: Path) -> int:
+    """`number` rows -> labelling.csv and labelling.json (tasks), those first that tell most.
+
+    measures: name -> a reason to look at a row, 0: none. They take turns: their units differ.
+    """
+    found = [{name: measure(row) for name, measure in measures.items()} for row in rows]
+    chosen, tasks = in_turns(found, list(measures))[:number], []
     with params.atomic(folder / "labelling.csv") as draft, draft.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["request_id", "doubt", "shown", "truth"])
-        for row in chosen:
+        table.writerow(["request_id", *measures, "shown", "truth"])
+        for row, reasons in ((rows[i], found[i]) for i in chosen):
             shown = {key: value for key, value in row.items() if key not in ("id", "image")}
-            table.writerow([row["id"], f"{doubt(row):.4f}", json.dumps(shown), ""])
-            tasks.append({"data": task(row), "meta": {"doubt": round(doubt(row), 4)}})
+            told = [f"{value:.4f}" for value in reasons.values()]
+            table.writerow([row["id"], *told, json.dumps(shown), ""])
+            meta = {name: round(value, 4) for name, value in reasons.items()}
+            tasks.append({"data": task(row), "meta": meta})
     params.write_json(folder / "labelling.json", tasks)
     return len(chosen)
+
+
+def in_turns(found: list[dict[str, float]], names: list[str]) -> list[int]:
+    """Numbers of rows: the greatest of each measure, the second of each, ...; then the rest."""
+    orders = [
+        sorted((i for i, row in enumerate(found) if row[name] > 0), key=lambda i: -found[i][name])
+        for name in names
+    ]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*orders))
+    return list(dict.fromkeys(i for i in [*turns, *range(len(found))] if i is not None))
 
 
 def task(row: Row) -> Row:

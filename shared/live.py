@@ -49,6 +49,7 @@ def commands(stack: Stack, every: float, actions: list[str]) -> dict[str, tuple[
     service = [python, "-m", "bentoml", "serve", "service", "--port", str(ports.service)]
     monitor = [python, "monitor.py", "--every", str(every), "--port", str(ports.monitor)]
     monitor += ["--live", str(live), "--logs", str(live / "logs"), "--service", str(ports.service)]
+    monitor += ["--prometheus", stack.url("prometheus")]
     act = [python, "-m", "shared.actions", "--port", str(ports.actions), "--live", str(live)]
     act += ["--service", stack.url("service"), *actions]
     manager = ["prometheus-alertmanager", f"--config.file={live / 'compiled/alertmanager.yml'}"]

@@ -31,9 +31,7 @@ def page(
     events: lines of the audit log, oldest first."""
     asked = {one.id: one.text for one in loaded.requirements}
     cards = [
-        card(one, asked[one.requirement], histories[one.id], values.get(one.id))
-        for one in loaded.key_results
-        if one.count
+        card(one, asked[one.requirement], histories.get(one.id), values) for one in loaded.live
     ]
     truths = ", ".join(f"{number} {name}" for name, number in counts.items())
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -67,18 +65,27 @@ def story(events: list[dict[str, Any]]) -> str:
 
 
 def card(
-    result: KeyResult, requirement: str, history: list[dict[str, Any]], state: dict[str, Any] | None
+    result: KeyResult,
+    requirement: str,
+    history: list[dict[str, Any]] | None,
+    values: dict[str, Any],
 ) -> str:
-    """One key result: newest value, target, verdict, its windows."""
+    """One key result: newest value, target, verdict, its windows, where it is one of windows."""
+    state = values.get(result.id)
     kind = "" if state is None else "bad" if state["breached"] else "good"
-    known = [one for one in history if one["value"] is not None]
-    newest = f"{known[-1]['value']:.3g}" if known else "no window yet"
     verdict = {"": "", "bad": f"missed, then: {result.then}", "good": "holds"}[kind]
-    details = f"{result.window}, missed when {result.hold}; {verdict}"
+    if history is None:
+        value, known = values.get(result.metric), []
+        newest = "not known" if value is None else f"{value:.3g}"
+        details = f"of five minutes, by Prometheus; missed when for {result.hold}; {verdict}"
+    else:
+        known = [one for one in history if one["value"] is not None]
+        newest = f"{known[-1]['value']:.3g}" if known else "no window yet"
+        details = f"{result.window}, missed when {result.hold}; {verdict}"
     return (
         f'<div class="card {kind}"><p>{result.id} {escape(requirement)}</p>'
         f"<b>{newest}</b> {escape(result.metric)} {escape(result.target)}"
-        f"{chart(result, known[-SHOWN:])}<p>{escape(details)}</p></div>"
+        f"{'' if history is None else chart(result, known[-SHOWN:])}<p>{escape(details)}</p></div>"
     )
 
 

@@ -13,6 +13,7 @@ begin anew. What was measured is kept beside the joined records, so a restart re
 
 import argparse
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +23,10 @@ from typing import Any, NamedTuple
 from prometheus_client import start_http_server
 from tqdm import tqdm
 
-from shared import audit, gauges, joining, labelling, livepage, objectives, params, verdicts
+from shared import audit, drift, gauges, joining, labelling, livepage, objectives, params, verdicts
 from shared.drift import Estimate
 from shared.objectives import KeyResult
+from shared.prometheus import observed
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS windows (stream TEXT, model TEXT, last INTEGER, time REAL,
@@ -104,9 +106,14 @@ class Watch:
         return usual, described
 
     def queue(self, doubt: Callable[[dict[str, Any]], float]) -> None:
-        """The newest requests without truth -> live/labelling.{csv,json}, greatest doubt first."""
-        waiting = self.joined.unlabelled(20 * self.asked.queue)
-        labelling.write(waiting, doubt, self.asked.queue, self.live)
+        """The newest requests without truth -> live/labelling.{csv,json}: in turns that of most
+        doubt and the one farthest from what its model was trained on."""
+        waiting, files = self.joined.unlabelled(20 * self.asked.queue), functools.cache(self.files)
+        reasons = {
+            "doubt": doubt,
+            "drift": lambda row: drift.of_one(row, *files(str(row.get("model")))),
+        }
+        labelling.write(waiting, reasons, self.asked.queue, self.live)
 
     def record(self, window: Window, found: Mapping[str, Estimate]) -> None:
         """Keep a window's metrics with the verdict of each key result that looks at it.
@@ -157,6 +164,8 @@ class Watch:
                 values[result.metric] = windows[-1]["value"]
                 values[result.id] = {"breached": breached, "windows": len(windows)}
         self.metrics.update(values, self.joined.counts(), self.logs, self.asked.service)
+        if self.asked.prometheus:
+            values |= observed(self.objectives, self.asked.prometheus)
         params.write_json(self.live / "values.json", values)
         histories = {one.id: self.history(one.id) for one in self.results}
         events = audit.read(self.live, last_bytes=100_000)
@@ -181,6 +190,7 @@ def watch(
     parser.add_argument("--feedback", help="CSV request_id,truth or Label Studio JSON")
     parser.add_argument("--queue", type=int, default=50, help="requests listed to be labelled")
     parser.add_argument("--service", default="service:", help="in the service's command line")
+    parser.add_argument("--prometheus", type=params.address, help="shows what it measures, too")
     asked = parser.parse_args(arguments)
     watched = Watch(asked, objectives.load(), truth)
     if asked.port:

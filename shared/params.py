@@ -1,5 +1,6 @@
 """Read a section of `params.yaml` into a typed, frozen model; write results that no kill tears."""
 
+import argparse
 import json
 import os
 import sys
@@ -60,6 +61,13 @@ def stage(name: str, model: type[Model]) -> Model:
             lock.acquire()
         _held.append(lock)
     return config
+
+
+def address(text: str) -> str:
+    """A type of argparse's."""
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
+    return text
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:

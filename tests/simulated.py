@@ -21,15 +21,19 @@ class Ended(NamedTuple):
     audit: list[Line]
 
 
-def small_windows(app: App, size: int) -> None:
-    """Every live key result on windows of `size`, two of three of which must miss the target."""
+def small_windows(app: App, size: int, hold: str = "2 of 3", **changes: Line) -> None:
+    """Every live key result on windows of `size`, so many of which must miss the target.
+
+    changes: by metric, without its `live.`, what else is this folder's own, e.g. a threshold.
+    """
 
     def change(document: Line) -> None:
         for objective in document["objectives"]:
             for result in objective["key_results"]:
                 if "window" in result:
                     kind = result["window"].split()[-1]
-                    result |= {"window": f"{size} {kind}", "for": "2 of 3"}
+                    result |= {"window": f"{size} {kind}", "for": hold}
+                    result |= changes.get(result["metric"].removeprefix("live."), {})
 
     edit(app.folder / "objectives.yaml", change)
 
@@ -52,17 +56,30 @@ def simulate(app: App, shift: str, rate: float, *options: str) -> Ended:
     return Ended(done.returncode, output, [json.loads(line) for line in lines])
 
 
+def assert_quiet(found: Ended) -> None:
+    """Usual traffic: no alert and nothing that follows one, and every request was answered."""
+    assert found.returncode == 0, found.output[-8000:]
+    assert found.audit == [] and "windows of usual traffic, no alert" in found.output
+    (usual,) = sent(found)
+    assert set(usual["answers"]) == {"200"} and len(usual["models"]) == 1, usual
+
+
 def assert_answered(found: Ended) -> None:
     """Quiet before the shift; after it the whole story, and no request was lost on the way."""
     assert found.returncode == 0, found.output[-8000:]
     incident = line_of(found, "retrain_started")["incident"]
     assert [line["event"] for line in found.audit if line.get("incident") == incident] == STORY
-    told = [line for line in found.output.splitlines() if line.startswith(LEAD + "{")]
-    usual, shifted = (json.loads(line.removeprefix(LEAD)) for line in told)
+    usual, shifted = sent(found)
     answers = {"usual": usual["answers"], "shifted": shifted["answers"]}
     assert all(set(statuses) == {"200"} for statuses in answers.values()), answers
     old, new = line_of(found, "challenger")["champion"], line_of(found, "promoted")["version"]
     assert list(usual["models"]) == [old] and list(shifted["models"]) == [old, new]
+
+
+def sent(found: Ended) -> list[Line]:
+    """What each part of the traffic says of itself at its end."""
+    told = [line for line in found.output.splitlines() if line.startswith(LEAD + "{")]
+    return [json.loads(line.removeprefix(LEAD)) for line in told]
 
 
 def line_of(found: Ended, event: str) -> Line:

@@ -1,13 +1,15 @@
 """Measures of a window: what chance does is not drift, what is drift is seen."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from shared import drift
+from shared import drift, params
 
+ROOT = Path(__file__).parent.parent
 RANDOM = np.random.default_rng(0)
 EDGES = np.quantile(RANDOM.normal(size=100_000), np.linspace(0, 1, 11)[1:-1])
 PROFILE = {"x": {"edges": EDGES.tolist(), "shares": [0.1] * 10, "rows": 1500}}
@@ -37,6 +39,36 @@ def test_numbers_that_are_not_finite_are_left_out_and_an_empty_window_is_unknown
     values = [*RANDOM.normal(size=500), math.nan, math.inf]
     assert drift.input_drift({"x": values}, PROFILE).value == 0
     assert math.isnan(drift.input_drift({"x": []}, PROFILE).value)
+
+
+def test_a_single_record_is_as_far_as_its_farthest_feature_lies_beyond_the_reference() -> None:
+    usual = {"profile": {"x": {"edges": [10, 15, 20]}, "low": [1], "numbers": {"y": PROFILE["x"]}}}
+    for row, distance in [
+        ({"x": 10}, 0.0),
+        ({"x": 35, "y": 0.1}, 1.5),
+        ({"x": 12, "seen": {"y": float(EDGES[-1] + 2 * (EDGES[-1] - EDGES[0]))}}, 2.0),
+        ({"x": math.nan, "seen": {"y": None}}, 0.0),
+        ({"z": 9}, 0.0),
+    ]:
+        assert drift.of_one(row, usual, {}) == pytest.approx(distance), row
+    own = {"embedding": {"component_2": {"edges": [0.0]}}, "numbers": {"x": {"edges": [0, 30]}}}
+    assert drift.of_one({"x": 25, "embedding": [9, 0]}, usual, own) == 0, "the model's own range"
+    assert drift.of_one({"x": 25, "embedding": [0, -4]}, usual, own) == 4
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "feature"),
+    [("cv", "brightness"), ("timeseries", "change"), ("rl", "step"), ("genai", "tokens")],
+)
+def test_each_blueprints_reference_tells_how_far_a_record_of_its_log_lies(
+    blueprint: str, feature: str
+) -> None:
+    usual = params.read_json(ROOT / f"blueprints/{blueprint}/reports/reference.json")
+    told = usual["profile"].get("numbers", usual["profile"])
+    middle = {name: profile["edges"][len(profile["edges"]) // 2] for name, profile in told.items()}
+    far = middle | {feature: 10 * told[feature]["edges"][-1]}
+    near, far = ({"seen": one} if blueprint == "rl" else one for one in (middle, far))
+    assert drift.of_one(near, usual, {}) == 0 < 1 < drift.of_one(far, usual, {})
 
 
 def test_what_came_again_with_the_same_answer_counts_once() -> None:

@@ -12,15 +12,24 @@ from shared import labelling
 ROWS = [{"id": f"r{i}", "probability": i / 10, "image": "aGk="} for i in range(10)]
 
 
-def test_the_rows_of_greatest_doubt_come_first_in_both_files(tmp_path: Path) -> None:
-    number = labelling.write(ROWS, lambda row: -abs(row["probability"] - 0.5), 3, tmp_path)
-    assert number == 3
+def test_the_rows_that_tell_most_come_first_in_both_files(tmp_path: Path) -> None:
+    """In turns: the first of each reason, the second of each; without any, in their order."""
+    reasons: dict[str, labelling.Measure] = {
+        "doubt": lambda row: 1 - abs(row["probability"] - 0.5),
+        "drift": lambda row: max(0.0, row["probability"] - 0.6) * 1000,
+    }
+    assert labelling.write(ROWS, reasons, 6, tmp_path) == 6
     table = list(csv.DictReader((tmp_path / "labelling.csv").open()))
-    assert [row["request_id"] for row in table] == ["r5", "r4", "r6"]
+    assert [row["request_id"] for row in table] == ["r5", "r9", "r4", "r8", "r6", "r7"]
+    assert table[1]["doubt"] == "0.6000" and table[1]["drift"] == "300.0000"
     assert "aGk=" not in (tmp_path / "labelling.csv").read_text(), "no pictures in a spreadsheet"
     tasks = json.loads((tmp_path / "labelling.json").read_text())
+    assert tasks[1]["meta"] == {"doubt": 0.6, "drift": 300.0}
     assert tasks[0]["data"]["image"] == "data:image/png;base64,aGk="
-    assert tasks[0]["data"]["request_id"] == "r5"
+    assert [one["data"]["request_id"] for one in tasks] == [row["request_id"] for row in table]
+    labelling.write(ROWS, {"doubt": lambda row: 0.0, "drift": lambda row: 0.0}, 2, tmp_path)
+    tasks = json.loads((tmp_path / "labelling.json").read_text())
+    assert [one["data"]["request_id"] for one in tasks] == ["r0", "r1"]
 
 
 def test_a_table_comes_back_with_text_numbers_and_gaps(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The monitor's loop: windows once, verdicts beyond chance, /metrics, files, restarts."""
 
+import csv
 import json
 import math
 import urllib.request
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared import audit, monitoring
+from shared import audit, monitoring, params
 from shared.benchmark import free_port
 from shared.drift import Estimate, share
 from shared.requestlog import RequestLog
@@ -151,3 +152,17 @@ def test_a_metric_that_a_key_result_needs_must_be_there(folder: Path) -> None:
         for windows in watch.runs():
             for window in windows:
                 watch.record(window, {})
+
+
+def test_the_queue_has_the_doubtful_and_the_drifted_in_turns(folder: Path) -> None:
+    params.write_json(folder / "reports/reference.json", {"profile": {"x": {"edges": [0, 10]}}})
+    params.write_json(folder / "export/model.json", {})
+    log = RequestLog(folder / "logs", "requests", 10, 9)
+    for name, x, doubt in [("a", 5, 0.1), ("b", 5, 0.9), ("c", 40, 0.2), ("d", 5, 0.8)]:
+        log.write({"id": name, "model": "m", "x": x, "doubt": doubt})
+    with monitoring.watch("", ["--queue", "3"]) as watch:
+        for _ in watch.runs():
+            watch.queue(lambda row: float(row["doubt"]))
+    table = list(csv.DictReader((folder / "live/labelling.csv").open()))
+    assert [row["request_id"] for row in table] == ["b", "c", "d"]
+    assert [row["drift"] for row in table] == ["0.0000", "3.0000", "0.0000"]

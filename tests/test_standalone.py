@@ -110,6 +110,8 @@ def test_what_is_compiled_asks_and_is_asked_inside(written: Path, tools: None) -
     scraped = yaml.safe_load((written / "compiled/prometheus.yml").read_text())["scrape_configs"]
     targets = [one["static_configs"][0]["targets"][0] for one in scraped]
     assert targets == ["service:3000", "monitor:9464"]
+    services = yaml.safe_load((written / "compose.yaml").read_text())["services"]
+    assert services["monitor"]["command"][-2:] == ["--prometheus", "http://prometheus:9090"]
     assert scraped[0]["authorization"]["credentials_file"] == "/run/secrets/service_token"
     (receiver,) = yaml.safe_load((written / "compiled/alertmanager.yml").read_text())["receivers"]
     (webhook,) = receiver["webhook_configs"]
