@@ -30,7 +30,7 @@ unexport MLFLOW_TRACKING_URI
 endif
 
 .PHONY: help setup storage tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit pipelines containers always changed long \
-  hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
+  hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files sign-release release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -119,6 +119,9 @@ push: setup  ## an image to a registry, after docker login and make sbom: make p
 
 release-files: setup  ## Bento, edge archive and lists of packages, signed where there is a key -> release/: make release-files B=cv TARGET=edge [KEY=key.pem]
 	cd blueprints/$(ONE) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release $(if $(KEY),--key "$(abspath $(KEY))")
+
+sign-release:  ## a signature beside each file of release/, by the private key whose text is the variable SIGNING_KEY
+	@.ci/sign release/*
 
 release-notes:  ## what CHANGELOG.md says of a version: make --silent release-notes TAG=v0.1.0
 	@python3 .ci/notes.py "$(TAG)"
