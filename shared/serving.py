@@ -29,7 +29,7 @@ from shared.bodies import read as read
 from shared.building import image as image
 from shared.direct import Direct
 from shared.lifespan import lifespan
-from shared.models import Loaded, Models
+from shared.models import Loaded, Models, supervises
 from shared.refusals import BadInput
 from shared.requestlog import RequestLog, WhenFull, written
 
@@ -54,6 +54,8 @@ class ServiceParams(params.Params):
 def settings(config: ServiceParams) -> dict[str, Any]:
     """Keyword arguments for @bentoml.service, each with its reason."""
     in_image = "BENTOML_CONTAINERIZED" in os.environ
+    if workers() > 1 and supervises():  # where it knows of an image, BentoML replaces no dead one
+        del os.environ["BENTOML_CONTAINERIZED"]
     return {
         # Reachable from elsewhere only when asked, bentoml serve --host 0.0.0.0, or in an image,
         # whose loopback nobody reaches. Either way it then wants SERVICE_TOKEN: lifespan.py.
