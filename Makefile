@@ -93,8 +93,8 @@ promote rollback: setup  ## challenger becomes champion; or the former champion 
 image: setup  ## a container image of what was packaged: make image B=cv TARGET=cloud|edge|standalone [PLATFORM=linux/arm64]
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.images build $(WHERE)); done
 
-smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
-	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE)); done
+smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud [COUNT=200]
+	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE) $(if $(COUNT),--count $(COUNT))); done
 
 sbom: setup  ## what is in an image, Debian's packages and Python's, with licences -> blueprints/*/dist/*.cdx.json: make sbom B=cv TARGET=edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.sbom write $(WHERE)); done
