@@ -30,7 +30,7 @@ unexport MLFLOW_TRACKING_URI
 endif
 
 .PHONY: help setup storage tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit pipelines containers always changed long \
-  hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files release-notes release check secrets vulnerabilities licences lock clean
+  hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files sign-release release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -93,8 +93,8 @@ promote rollback: setup  ## challenger becomes champion; or the former champion 
 image: setup  ## a container image of what was packaged: make image B=cv TARGET=cloud|edge|standalone [PLATFORM=linux/arm64]
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.images build $(WHERE)); done
 
-smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud
-	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE)); done
+smoke: setup  ## run an image, locked up, and prove that it answers right and keeps its budgets: make smoke B=cv TARGET=cloud [COUNT=200]
+	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.smoke run $(WHERE) $(if $(COUNT),--count $(COUNT))); done
 
 sbom: setup  ## what is in an image, Debian's packages and Python's, with licences -> blueprints/*/dist/*.cdx.json: make sbom B=cv TARGET=edge
 	@set -e; for name in $(B); do (cd blueprints/$$name && python -m shared.sbom write $(WHERE)); done
@@ -119,6 +119,9 @@ push: setup  ## an image to a registry, after docker login and make sbom: make p
 
 release-files: setup  ## Bento, edge archive and lists of packages, signed where there is a key -> release/: make release-files B=cv TARGET=edge [KEY=key.pem]
 	cd blueprints/$(ONE) && python -m shared.publishing files $(WHERE) --folder $(CURDIR)/release $(if $(KEY),--key "$(abspath $(KEY))")
+
+sign-release:  ## a signature beside each file of release/, by the private key whose text is the variable SIGNING_KEY
+	@.ci/sign release/*
 
 release-notes:  ## what CHANGELOG.md says of a version: make --silent release-notes TAG=v0.1.0
 	@python3 .ci/notes.py "$(TAG)"

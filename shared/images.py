@@ -10,6 +10,7 @@ standalone   the cloud image and what stands around it on one host: see shared/s
 
 import argparse
 import contextlib
+import json
 import shutil
 import tarfile
 import tempfile
@@ -45,6 +46,16 @@ def labels(folder: Path, chain: dict[str, Any]) -> dict[str, str]:
         standard["org.opencontainers.image.licenses"] = licence
     own = ("bento", "data", "git_dirty", "model_version", "pipeline")
     return standard | {f"blueprint.{key}": str(chain[key]) for key in own}
+
+
+def based(base: str) -> dict[str, str]:
+    """Labels of what an image is built on; one that was made here has no digest."""
+    told = engine.docker("image", "inspect", "--format", "{{json .RepoDigests}}", base)
+    digests = [one.partition("@")[2] for one in json.loads(told) or []]
+    return {
+        "org.opencontainers.image.base.name": base,
+        "org.opencontainers.image.base.digest": digests[0] if digests else "none",
+    }
 
 
 @contextlib.contextmanager
@@ -89,7 +100,7 @@ def build(folder: Path, target: str, platform: str) -> str:
     arguments = ["--platform", platform, "--build-arg", f"BASE_IMAGE={base}"]
     if target == "edge":
         arguments += ["--build-arg", f"BUILD_IMAGE={engine.base_image(engine.native())}"]
-    for key, value in labels(folder, chain).items():
+    for key, value in (labels(folder, chain) | based(base)).items():
         arguments += ["--label", f"{key}={value}"]
     file = engine.DEPLOY / f"Dockerfile.{target}"
     with context(folder, target) as place:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shared import audit, params
+from shared import audit, intact, params
+from shared.audit import Refused
 
 KEPT = 5  # models; the one served and the one before it are always among them
 
@@ -68,6 +69,21 @@ def flip(live: Path, name: str, **change: str) -> None:
         sync(draft)
     sync(live)
     _note(live, change)
+
+
+def take_back(live: Path) -> tuple[str, str]:
+    """Serve the version before the present one; gives the bad version and what is served then.
+
+    Raises Refused where there is none, or not as it was put in place: the present one then stays.
+    """
+    bad, former = current(live), before(live)
+    if bad is None or former is None:
+        raise Refused(f"no model before {bad} is there to roll back to")
+    if broken := intact.damaged(live / "models" / former):
+        names = ", ".join(broken[:5])
+        raise Refused(f"the model before, {former}, is damaged ({names}); put it in place anew")
+    flip(live, former, event="rolled_back", version=bad, to=former)
+    return bad, former
 
 
 def settle(live: Path) -> None:

@@ -14,11 +14,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from shared import objectives, params, provenance, registry, tracking
+from shared import intact, lineage, objectives, params, provenance, registry, tracking
 from shared.audit import Refused
 from shared.comparing import Comparison as Comparison
 from shared.comparing import compare as compare
-from shared.lineage import alone, before, current, flip, history, prune, rolled_back, settle, sync
+from shared.lineage import alone, current, flip, history, prune, rolled_back, settle, sync
 from shared.lineage import serving as serving
 from shared.saying import says as says
 from shared.saying import served as served
@@ -37,9 +37,11 @@ def deploy(export: Path, live: Path, again: bool = False) -> str:
         name = str(chain["model_version"])
         if not again and name in rolled_back(live):
             raise Refused(f"version {name} was rolled back before")
-        _add(export, chain, live / "models" / name)
+        added = _add(export, chain, live / "models" / name)
         if current(live) != name:
             flip(live, name, event="promoted", version=name)
+        elif added:  # it was damaged; a service that refused it looks again
+            (live / "current").touch()
         prune(live)
     return name
 
@@ -48,14 +50,11 @@ def rollback(live: Path) -> str:
     """Serve the version before the present one again; retraining never deploys the present one.
 
     Gives the version then served. The registry's alias follows, if a registry answers.
-    Raises Refused when there is no version before.
+    Raises Refused when there is none before, or a damaged one; the present one serves on.
     """
     with alone(live):
         settle(live)
-        bad, former = current(live), before(live)
-        if bad is None or former is None:
-            raise Refused(f"no version before {bad} is there to roll back to")
-        flip(live, former, event="rolled_back", version=bad, to=former)
+        bad, former = lineage.take_back(live)
     folder = live.resolve().parent
     if registry.is_there(folder):
         name = objectives.load(folder / "objectives.yaml").name
@@ -71,9 +70,12 @@ def _chain(export: Path, live: Path) -> dict[str, Any]:
     return provenance.collect(export.resolve().parent) | own
 
 
-def _add(export: Path, chain: dict[str, Any], place: Path) -> None:
-    """Copy the model; a folder has its name only when all of it is on the disk."""
-    if not place.exists():
+def _add(export: Path, chain: dict[str, Any], place: Path) -> bool:
+    """Copy the model; a folder has its name only when all of it is on the disk.
+
+    One that is there already stays, unless it is damaged. Gives whether it was put in place.
+    """
+    if missing := not place.exists() or bool(intact.damaged(place)):
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = place.with_name(f".{place.name}")
         shutil.rmtree(draft, ignore_errors=True)
@@ -83,13 +85,16 @@ def _add(export: Path, chain: dict[str, Any], place: Path) -> None:
             usual = export.resolve().parent / "reports/reference.json"
             if usual.exists():  # what the monitor compares this model's traffic with
                 shutil.copy2(usual, draft / "reference.json")
+            intact.seal(draft)
             for path in [*draft.rglob("*"), draft]:
                 sync(path)
+            shutil.rmtree(place, ignore_errors=True)
             draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     os.utime(place)  # its age counts from now on
     sync(place.parent)
+    return missing
 
 
 def main() -> None:

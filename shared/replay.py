@@ -139,6 +139,7 @@ def arguments(description: str | None, shifts: Iterable[str], rate: float) -> ar
     parser.add_argument("--url", default="http://127.0.0.1:3000", help="of the service")
     parser.add_argument("--shift", default="none", choices=sorted(shifts))
     parser.add_argument("--count", type=int, help="requests; without it, until --seconds")
+    parser.add_argument("--once", action="store_true", help="each held-out input once")
     parser.add_argument("--seconds", type=float, help="without it and --count, for ever")
     parser.add_argument("--rate", type=float, default=rate, help="requests per second")
     parser.add_argument("--clients", type=int, default=4, help="requests at the same time")
@@ -148,6 +149,11 @@ def arguments(description: str | None, shifts: Iterable[str], rate: float) -> ar
     parser.add_argument("--truth-after", type=float, default=2.0, help="seconds until it comes")
     parser.add_argument("--seed", type=int, default=0, help="draws what is sent")
     return parser.parse_args()
+
+
+def rounds(once: bool) -> Iterable[int]:
+    """How often all that is held out is sent: once, or without end."""
+    return range(1) if once else itertools.count()
 
 
 def send(asked: argparse.Namespace, path: str, items: Iterator[Item]) -> Sent:

@@ -151,5 +151,9 @@ def _see_it_served(service: str, model: str, live: Path) -> None:
     if found == model:  # overloaded, it did not answer every time
         audit("served", live, version=model)
         return
-    audit("rolled_back", live, version=model, to=releasing.rollback(live))
+    try:
+        audit("rolled_back", live, version=model, to=releasing.rollback(live))
+    except Refused as refused:
+        why = str(refused).removeprefix("refused: ")
+        raise Failed(f"{service} refuses {model} and serves {found}; {why}") from None
     raise Failed(f"{service} refuses {model} and serves {found}; its log says why")

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from shared import bundles, images, params, selftest
+from shared import bundles, images, intact, params, selftest
 from shared.bundles import Manifest
 
 SECONDS = 600  # for the model's own answers
@@ -19,7 +19,7 @@ def sign(bundle: Path, key: Path, sequence: int, model: Path, service: Path = Pa
     budget = images.budget(service.parent, "edge")
     draft = bundle.with_name(f".{bundle.name}.{os.getpid()}.files")
     try:
-        hidden = shutil.ignore_patterns(".*", bundles.MANIFEST)
+        hidden = shutil.ignore_patterns(".*", bundles.MANIFEST, intact.SUMS)
         shutil.copytree(model, draft, ignore=hidden)
         if not (draft / "provenance.json").exists():
             shutil.copy2(service / "provenance.json", draft)

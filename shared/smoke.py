@@ -22,6 +22,7 @@ from shared.container import Container, expect
 from shared.tee import Tee, distance, plain
 
 STARTS_S, SLOW = 30.0, 20  # an emulated processor is slow
+FEW, FEW_S = 200, 120  # answers and seconds there
 
 
 # Arithmetic of eight and four bits is rounded differently by other processors' instructions: the
@@ -81,7 +82,7 @@ def compared(service: Container, other: str, folder: Path, asked: argparse.Names
     here = asked.platform == engine.native()
     with Tee(service.url, other, service.token, 0.0 if here else TOLERANCE) as tee:
         command = [sys.executable, "traffic.py", "--url", tee.url, "--clients", "1"]
-        command += ["--count", str(asked.count), "--seconds", str(asked.seconds), "--rate", "1000"]
+        command += ["--rate", "1000", *extent(asked, here)]
         done = subprocess.run([*command, "--truth-share", "0"], cwd=folder, check=False)
     expect(done.returncode == 0 and tee.asked > 1, f"traffic.py failed after {tee.asked} answers")
     expect(not tee.wrong, f"{len(tee.wrong)} held-out inputs are refused: {tee.wrong[:2]}")
@@ -89,6 +90,13 @@ def compared(service: Container, other: str, folder: Path, asked: argparse.Names
     enough = differ <= (0 if here else 1 - asked.alike) * tee.asked
     expect(enough, f"{differ} of {tee.asked} answers differ: {tee.differences[:2]}")
     return tee
+
+
+def extent(asked: argparse.Namespace, here: bool) -> list[str]:
+    """How much traffic.py sends: all that is held out, fewer where asked or emulated."""
+    if here and asked.count is None:
+        return ["--once"]
+    return ["--count", str(asked.count or FEW), "--seconds", str(asked.seconds)]
 
 
 def least_ready_s(name: str, platform: str, first: float, most: float) -> float:
@@ -145,8 +153,9 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = images.parser(__doc__, "run", targets=images.EVERY)
-    parser.add_argument("--count", type=int, default=200, help="answers to compare")
-    parser.add_argument("--seconds", type=float, default=120, help="at most, for these")
+    few = f"answers to compare; default all that is held out, of another platform {FEW}"
+    parser.add_argument("--count", type=int, help=few)
+    parser.add_argument("--seconds", type=float, default=FEW_S, help="at most, for so many")
     standard = f"share of them that another processor must give too; default {ALIKE}"
     parser.add_argument("--alike", type=float, default=ALIKE, help=standard)
     asked = parser.parse_args()

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import attempts, bundles, lineage, params, provenance
+from shared import attempts, bundles, intact, lineage, params, provenance
 from shared.audit import Refused
 from shared.bundles import Manifest
 
@@ -36,6 +36,7 @@ def packaged(service: Path, live: Path) -> Path:
 def keep(draft: Path, place: Path) -> None:
     """Give a folder its name, once all of it is on the disk; a broken one of that name goes."""
     attempts.begin("keeping")
+    intact.seal(draft)
     for path in [*draft.rglob("*"), draft]:
         lineage.sync(path)
     shutil.rmtree(place, ignore_errors=True)

@@ -71,11 +71,12 @@ def install(
 def rollback(live: Path) -> str:
     """Serve the model before the present one again; gives its folder's name.
 
-    Its bundle, and older ones, are from then on refused without allow_downgrade.
+    Its bundle, and older ones, are from then on refused without allow_downgrade. Raises Refused
+    where the model before is not there, or damaged; the present one then serves on.
     """
     with lineage.alone(live):
         lineage.settle(live)
-        return _take_back(live)
+        return lineage.take_back(live)[1]
 
 
 def status(live: Path) -> dict[str, Any]:
@@ -129,18 +130,13 @@ def _confirm(manifest: Manifest, live: Path, url: str | None) -> None:
     attempts.begin("confirming")
     if url and not saying.served(url, manifest.version, SECONDS):
         reason = f"the service does not serve it within {SECONDS} s but {saying.says(url)}"
-        _take_back(live)
+        try:
+            lineage.take_back(live)
+        except Refused as refused:
+            reason += f"; {str(refused).removeprefix('refused: ')}"
         attempts.remember(live, "failed", manifest, reason=reason)
         raise Refused(reason)
     attempts.remember(live, "installed", manifest)
-
-
-def _take_back(live: Path) -> str:
-    bad, former = lineage.current(live), lineage.before(live)
-    if bad is None or former is None:
-        raise Refused(f"no model before {bad} is there to roll back to")
-    lineage.flip(live, former, event="rolled_back", version=bad, to=former)
-    return former
 
 
 def main() -> None:

@@ -68,7 +68,8 @@ from shared import replay
 from shared.replay import Item
 
 asked = replay.arguments(None, ["none"], rate=10)
-replay.send(asked, "/multiply", (Item({"number": number / 7}, None) for number in range(10**9)))
+numbers = range(60 if asked.once else 10**9)
+replay.send(asked, "/multiply", (Item({"number": number / 7}, None) for number in numbers))
 """
 EDGE = """cryptography fastapi httptools numpy orjson prometheus-client psutil pydantic
 python-multipart pyyaml uvicorn"""

@@ -218,7 +218,7 @@ def test_a_new_model_that_makes_trouble_is_rolled_back_instead(app: Path) -> Non
         assert (done["version"], done["to"]) == ("new", "old")
         assert lineage.current(server.live) == "old"
         tell(server, alert("a3", action="rollback"))
-        assert "no version before old" in wait_for_event(server.live, "refused")["reason"]
+        assert "no model before old" in wait_for_event(server.live, "refused")["reason"]
         tell(server, alert("a4"))
         wait_for_event(server.live, "retrain_finished")
 

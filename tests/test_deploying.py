@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -92,25 +91,6 @@ def test_a_misspelt_field_of_an_operator_would_be_found(
     place[f"{last}x"] = place.pop(last)
     with pytest.raises((jsonschema.ValidationError, pydantic.ValidationError), match=f"{last}x"):
         customkinds.check(documents[kind])
-
-
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
-def test_kubectl_builds_the_overlay(written: Path, documents: dict[str, Any]) -> None:
-    assert len(built := kustomized(written)) == len(documents) - 1, "without the kustomization"
-    assert {one["metadata"]["namespace"] for one in built} == {"demo"}
-    assert may_call(built) == []
-    opened(written)
-    assert may_call(kustomized(written)) == ["demo", "demo-retraining"]
-
-
-def kustomized(written: Path) -> list[Any]:
-    text = subprocess.check_output(["kubectl", "kustomize", written / "production"], text=True)
-    return list(yaml.safe_load_all(text))
-
-
-def may_call(built: list[Any]) -> list[str]:
-    policies = [one for one in built if one["kind"] == "NetworkPolicy"]
-    return [one["metadata"]["name"] for one in policies if one["spec"]["egress"]]
 
 
 def test_all_files_are_listed_and_all_that_is_listed_is_there(written: Path) -> None:
@@ -299,7 +279,8 @@ def test_the_commands_of_a_retraining_run_where_the_monitor_runs(
     documents: dict[str, Any], folder: Path, tmp_path: Path
 ) -> None:
     spec = pods(documents)["retraining CronJob"]
-    assert documents["retraining CronJob"]["spec"].get("suspend", False) is False
+    # Without logged inputs cv's and genai's would be refused each week.
+    assert documents["retraining CronJob"]["spec"]["suspend"] is True
     (rule,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     monitor = documents["monitor Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     assert rule["labelSelector"]["matchLabels"].items() <= monitor

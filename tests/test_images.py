@@ -46,6 +46,23 @@ def test_labels_say_where_an_image_comes_from_and_under_which_licence(
     assert labels["blueprint.pipeline"] == "p1" and labels["blueprint.git_dirty"] == "False"
 
 
+@pytest.mark.parametrize(
+    ("told", "digest"),
+    [
+        ('["python@sha256:ab","mirror/python@sha256:ab"]', "sha256:ab"),
+        ("[]", "none"),
+        ("null", "none"),
+    ],
+)
+def test_an_image_says_what_it_is_built_on(
+    monkeypatch: pytest.MonkeyPatch, told: str, digest: str
+) -> None:
+    monkeypatch.setattr(images.engine, "docker", lambda *_: told)
+    base = {"name": "python:3.11-slim", "digest": digest}
+    wanted = {f"org.opencontainers.image.base.{key}": value for key, value in base.items()}
+    assert images.based("python:3.11-slim") == wanted
+
+
 def test_an_edge_image_has_what_was_packaged_and_its_own_packages(packaged: Path) -> None:
     (packaged / "predictor.py").write_text("packaged = False\n")
     with images.context(packaged, "edge") as place:

@@ -51,7 +51,7 @@ def test_a_rollback_goes_one_back_and_the_bad_version_is_remembered(folder: Path
     with pytest.raises(audit.Refused, match=f"version {second} was rolled back before"):
         deploy(folder, "second")
     assert lineage.current(live) == first
-    with pytest.raises(audit.Refused, match=f"no version before {first}"):
+    with pytest.raises(audit.Refused, match=f"no model before {first}"):
         releasing.rollback(live)
     assert deploy(folder, "second", again=True) == second, "a person may"
     assert lineage.rolled_back(live) == set()

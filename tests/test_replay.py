@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared import replay
+from shared import replay, smoke
 from shared.replay import Item
 
 
@@ -78,3 +78,18 @@ def test_a_service_that_is_down_is_counted_as_no_answer(
     down = asked(monkeypatch, "http://127.0.0.1:9", "--count", "3")
     assert replay.send(down, "/ask", iter([Item({}, 1)] * 3)).statuses == {0: 3}
     assert "ConnectError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "here", "sent"),
+    [
+        (None, True, ["--once"]),
+        (40, True, ["--count", "40", "--seconds", "90"]),
+        (None, False, ["--count", "200", "--seconds", "90"]),
+        (40, False, ["--count", "40", "--seconds", "90"]),
+    ],
+)
+def test_a_smoke_test_asks_all_that_is_held_out_where_nothing_is_emulated(
+    count: int | None, here: bool, sent: list[str]
+) -> None:
+    assert smoke.extent(argparse.Namespace(count=count, seconds=90), here) == sent

@@ -77,6 +77,57 @@ def test_jobs_have_no_more_rights_than_they_need() -> None:
                 assert step["with"]["persist-credentials"] is False, name
 
 
+def test_the_signing_key_is_given_to_one_step_before_the_files_are_attested() -> None:
+    named = "${{ secrets.SIGNING_KEY }}"
+    steps = WORKFLOWS["release"]["jobs"]["publish"]["steps"]
+    (sign,) = [index for index, step in enumerate(steps) if "SIGNING_KEY" in str(step)]
+    assert (steps[sign]["run"], steps[sign]["env"]) == ("make sign-release", {"SIGNING_KEY": named})
+    attests = [index for index, step in enumerate(steps) if "attest" in step.get("uses", "")]
+    releases = [index for index, step in enumerate(steps) if "make release " in str(step)]
+    assert sign < min(attests) < min(releases)
+    assert WORKFLOWS["release"]["jobs"]["publish"]["environment"] == "release"
+    assert sum(path.read_text().count("SIGNING_KEY }}") for path in FILES) == 1
+
+
+def sign(place: Path, key: str | None) -> "subprocess.CompletedProcess[str]":
+    """As make does it, of the files in `place`."""
+    environment = {"PATH": os.environ["PATH"]} | ({} if key is None else {"SIGNING_KEY": key})
+    command = [str(ROOT / ".ci/sign"), *sorted(map(str, place.iterdir()))]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def generated(algorithm: str) -> str:
+    command = ["openssl", "genpkey", "-algorithm", algorithm]
+    return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
+
+
+def test_every_file_of_a_release_is_signed_as_the_documentation_checks_it(tmp_path: Path) -> None:
+    (release := tmp_path / "release").mkdir()
+    for name in ("a.tar.gz", "b.cdx.json"):
+        (release / name).write_text(name)
+    key = generated("ed25519")
+    assert sign(release, key).returncode == 0
+    public = tmp_path / "key.pub"
+    public.write_text(subprocess.check_output(["openssl", "pkey", "-pubout"], input=key, text=True))
+    check = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin"]
+    for name in ("a.tar.gz", "b.cdx.json"):
+        done = [*check, "-in", release / name, "-sigfile", release / f"{name}.sig"]
+        assert subprocess.run(done, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    (release / "a.tar.gz").write_text("other")
+    done = [*check, "-in", release / "a.tar.gz", "-sigfile", release / "a.tar.gz.sig"]
+    assert subprocess.run(done, check=False, stdout=subprocess.DEVNULL).returncode == 1
+
+
+@pytest.mark.parametrize("key", [None, "", "no key", "ed448"])
+def test_without_a_key_of_the_right_kind_nothing_is_signed(tmp_path: Path, key: str | None) -> None:
+    (tmp_path / "a").write_text("a")
+    done = sign(tmp_path, generated(key) if key == "ed448" else key)
+    assert done.returncode == 1 and done.stderr
+    if not key:
+        assert "nothing is signed: SIGNING_KEY is empty" in done.stderr
+    assert not (tmp_path / "a.sig").exists()
+
+
 def test_what_is_released_comes_from_no_cache() -> None:
     for name, job in WORKFLOWS["release"]["jobs"].items():
         for step in job["steps"]:

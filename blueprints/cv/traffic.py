@@ -40,11 +40,11 @@ def encoded(pixels: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def items(shift: str, seed: int) -> Iterator[Item]:
-    """Test images without end: in a new order each time round."""
+def items(shift: str, seed: int, once: bool = False) -> Iterator[Item]:
+    """Test images, without end unless `once`: in a new order each time round."""
     table = manifest.read(Path("data/prepared/samples.csv"))
     test, draw = table[table["split"] == "test"], np.random.default_rng(seed)
-    while True:
+    for _ in replay.rounds(once):
         for row in test.iloc[draw.permutation(len(test))].itertuples():
             pixels = SHIFTS[shift](manifest.picture(row.image))
             yield Item({"image": encoded(pixels)}, row.label)
@@ -52,7 +52,7 @@ def items(shift: str, seed: int) -> Iterator[Item]:
 
 def main() -> None:
     asked = replay.arguments(__doc__, SHIFTS, rate=10)
-    replay.send(asked, "/classify", items(asked.shift, asked.seed))
+    replay.send(asked, "/classify", items(asked.shift, asked.seed, asked.once))
 
 
 if __name__ == "__main__":

@@ -51,8 +51,10 @@ def held_out() -> tuple[pd.DataFrame, Json]:
     return table[: len(table) // (7 * meta["day"]) * 7 * meta["day"]], meta
 
 
-def items(shift: str, seed: int) -> Generator[Item, Json | None, None]:
-    """Steps without end, `seed` days after the first; each is sent the answer to the one before.
+def items(shift: str, seed: int, once: bool = False) -> Generator[Item, Json | None, None]:
+    """Steps, `seed` days after the first; each is sent the answer to the one before.
+
+    once: as many as are held out, else without end.
 
     Weeks follow each other when the year begins again, and time goes on, so no moment comes twice.
     """
@@ -64,7 +66,7 @@ def items(shift: str, seed: int) -> Generator[Item, Json | None, None]:
     ]
     begin, step = table["timestamp"].iloc[0].tz_localize("UTC"), pd.Timedelta(days=1) / day
     charge, power = 0.0, 0.0
-    for at in itertools.count(seed * day):
+    for at in itertools.islice(itertools.count(seed * day), len(prices) if once else None):
         now = at % len(prices)
         week = np.take(prices, np.arange(now + 1 - 7 * day, now + 1), mode="wrap")
         body = {"prices": week.tolist(), "charge_mwh": charge, "power_mw": power}
@@ -81,7 +83,7 @@ def items(shift: str, seed: int) -> Generator[Item, Json | None, None]:
 def main() -> None:
     asked = replay.arguments(__doc__, SHIFTS, rate=50)
     asked.clients = 1  # what the battery holds is known when it has done what the answer says
-    replay.send(asked, "/act", items(asked.shift, asked.seed))
+    replay.send(asked, "/act", items(asked.shift, asked.seed, asked.once))
 
 
 if __name__ == "__main__":

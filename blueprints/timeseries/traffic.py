@@ -59,13 +59,13 @@ def stranger(_: str, past: pd.DataFrame, later: pd.DataFrame, draw: np.random.Ge
 SHIFTS: dict[str, Ask] = {"none": by_id(1.0), "higher": by_id(HIGHER), "new": stranger}
 
 
-def items(shift: str, seed: int) -> Iterator[Item]:
-    """A forecast of each series without end: in a new order each time round."""
+def items(shift: str, seed: int, once: bool = False) -> Iterator[Item]:
+    """A forecast of each series, without end unless `once`: in a new order each time round."""
     table = pd.read_parquet(PREPARED / "series.parquet")
     parts = {split: dict(list(rows.groupby("series_id"))) for split, rows in table.groupby("split")}
     names, draw = sorted(parts["test"]), np.random.default_rng(seed)
     covariates = params.read_json(PREPARED / "meta.json")["covariates"]
-    while True:
+    for _ in replay.rounds(once):
         for i in draw.permutation(len(names)):
             past, later = (parts[split][names[i]] for split in ("train", "test"))
             item = SHIFTS[shift](names[i], past, later, draw)
@@ -92,7 +92,7 @@ def main() -> None:
     if live := os.environ.get(audit.FOLDER):
         number = rewind(lineage.serving(Path(live)))
         print(f"traffic: the held-out months of {number} series lie ahead", file=sys.stderr)
-    replay.send(asked, "/forecast", items(asked.shift, asked.seed))
+    replay.send(asked, "/forecast", items(asked.shift, asked.seed, asked.once))
 
 
 if __name__ == "__main__":

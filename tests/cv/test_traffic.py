@@ -35,6 +35,7 @@ def test_truths_are_the_labels_as_they_were_written(
     (tmp_path / "data/prepared/samples.csv").write_text(rows)
     found = {item.truth for item in itertools.islice(traffic.items("none", 0), 4)}
     assert found == {"0", "1"}
+    assert sorted(item.truth for item in traffic.items("none", 0, once=True)) == ["0", "1"]
 
 
 def test_shifts_change_what_they_say_and_nothing_else() -> None:

@@ -45,6 +45,8 @@ def test_each_round_has_every_held_out_report_once(folder: list[Json]) -> None:
     assert all(sorted(texts) == sorted(wanted) for texts in rounds)
     assert len({tuple(texts) for texts in rounds}) > 1, "in another order each time"
     assert all(item.truth == wanted[item.body["text"]] for item in found)
+    once = [item.body["text"] for item in traffic.items("none", seed=1, once=True)]
+    assert once == rounds[0]
 
 
 @pytest.mark.parametrize("shift", sorted(traffic.SHIFTS))

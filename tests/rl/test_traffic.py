@@ -54,6 +54,13 @@ def unanswered(shift: str, seed: int, number: int) -> list[Item]:
     return list(itertools.islice(traffic.items(shift, seed), number))
 
 
+def test_every_held_out_hour_comes_once_where_it_is_asked_for(test: pd.DataFrame) -> None:
+    whole = len(test) // 168 * 168
+    for seed in (0, 3):
+        times = [item.body["timestamp"] for item in traffic.items("none", seed, once=True)]
+        assert len(times) == len(set(times)) == whole > 168
+
+
 def test_hours_come_in_order_and_each_shows_the_week_that_ends_with_its_price(
     test: pd.DataFrame,
 ) -> None:

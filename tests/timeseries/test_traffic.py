@@ -44,6 +44,7 @@ def test_every_series_is_asked_for_once_in_each_round(prepared: Path) -> None:
     assert all(set(found[i : i + 2]) == {"a", "b"} for i in range(0, 40, 2))
     assert found == [item.body["series_id"] for item in asked("higher", 40)]
     assert found != [item.body["series_id"] for item in asked("none", 40, seed=1)]
+    assert found[:2] == [item.body["series_id"] for item in traffic.items("none", 0, once=True)]
 
 
 def test_the_truth_is_by_month_and_a_third_higher_when_demand_is(prepared: Path) -> None:
