@@ -110,16 +110,21 @@ def open_gate(app: Path) -> None:
 
 
 def copy_out(name: str, base: Path, install: list[str]) -> App:
-    """Two `cp` and an installation in a fresh virtual environment; the network is still there.
+    """Two `cp -r` and an installation in a fresh virtual environment; the network is still there.
+
+    They copy from a tree as it is after `git clone`: without what pipelines made, and with the
+    changes that are not committed yet.
 
     install: the command that installs requirements.txt, as a reader of the README would.
     """
-    folder = base / "app"
+    folder, clone = base / "app", base / "clone"
     ours = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for path in run([*ours, f"blueprints/{name}", "shared"], ROOT, dict(os.environ)).split():
-        target = folder / path.removeprefix(f"blueprints/{name}/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, target)
+        (clone / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, clone / path)
+    for part, target in ((f"blueprints/{name}", folder), ("shared", folder / "shared")):
+        run(["cp", "-r", part, str(target)], clone, dict(os.environ))
+    shutil.rmtree(clone)  # nothing may be read from there
     keep = {
         key: value
         for key, value in os.environ.items()

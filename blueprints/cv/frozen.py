@@ -4,6 +4,8 @@ On CPUs ONNX Runtime runs them, faster than torch (export.json: `onnx_fp32.speed
 learns in a fraction of the time: a step of SqueezeNet above six blocks takes little more than half.
 """
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +15,24 @@ from model import normalise
 from torch import nn
 
 Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+def split(network: nn.Module, blocks: int) -> tuple[nn.Module, nn.Module]:
+    """(frozen, learned): learned(frozen(images)) is network(images), `frozen` the first `blocks`.
+
+    `learned` is a copy that keeps the parameters' names. Raises SystemExit where the architecture
+    does not begin with a sequence called `features`.
+    """
+    if blocks == 0:
+        return nn.Identity(), copy.deepcopy(network)
+    sequence = getattr(network, "features", None)
+    if not isinstance(sequence, nn.Sequential) or blocks >= len(sequence):
+        raise SystemExit(
+            "params.yaml: train.frozen_blocks: this architecture has no such blocks; set 0"
+        )
+    parts, learned = list(sequence.named_children()), copy.deepcopy(network)
+    learned.features = nn.Sequential(OrderedDict(copy.deepcopy(parts[blocks:])))
+    return nn.Sequential(OrderedDict(parts[:blocks])).eval(), learned
 
 
 class Normalised(nn.Module):

@@ -1,4 +1,7 @@
-"""Labels that deserve a second look, by a simple model on thumbnails."""
+"""Labels that deserve a second look: by their spelling, by a simple model on thumbnails."""
+
+import re
+from collections import defaultdict
 
 import manifest as images
 import numpy as np
@@ -14,6 +17,15 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 SIDE, FOLDS = 48, 5
+
+
+def alike(names: list[str]) -> list[list[str]]:
+    """Labels that differ by case and spaces only, or as numbers by `.0` only."""
+    spelt = defaultdict(list)
+    for name in names:
+        plain = " ".join(name.split()).casefold()
+        spelt[re.sub(r"^(-?\d+)\.0+$", r"\1", plain)].append(name)
+    return [same for same in spelt.values() if len(same) > 1]
 
 
 def thumbnail(image: str) -> np.ndarray:

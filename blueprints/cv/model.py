@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,34 +45,29 @@ def build(architecture: str, classes: int, dropout: float = 0.2) -> nn.Module:
         raise SystemExit(
             f"params.yaml: train.architecture: torchvision has no classifier {architecture!r}"
         )
+    two = architecture in ("googlenet", "inception_v3")  # they would learn with several outputs
+    more = {"aux_logits": False, "init_weights": True} if two else {}
     network: nn.Module = torchvision.models.get_model(
-        architecture, weights=None, num_classes=classes
+        architecture, weights=None, num_classes=classes, **more
     )
     if architecture.startswith("squeezenet"):
         # torchvision clips the logits at zero, which stalls training with two classes
         network.classifier[2] = nn.Identity()
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout) and module.p:  # transformers have more, switched off
             module.p = dropout
     return network
 
 
-def split(network: nn.Module, blocks: int) -> tuple[nn.Module, nn.Module]:
-    """(frozen, learned): learned(frozen(images)) is network(images), `frozen` the first `blocks`.
-
-    `learned` is a copy that keeps the parameters' names. Raises SystemExit where the architecture
-    does not begin with a sequence called `features`.
-    """
-    if blocks == 0:
-        return nn.Identity(), copy.deepcopy(network)
-    sequence = getattr(network, "features", None)
-    if not isinstance(sequence, nn.Sequential) or blocks >= len(sequence):
+def refuse_size(network: nn.Module, architecture: str, size: int) -> None:
+    """SystemExit where the network takes no square images of this size, without computing one."""
+    try:
+        copy.deepcopy(network).eval().to("meta")(torch.empty(1, 3, size, size, device="meta"))
+    except (AssertionError, RuntimeError) as error:
         raise SystemExit(
-            "params.yaml: train.frozen_blocks: this architecture has no such blocks; set 0"
-        )
-    parts, learned = list(sequence.named_children()), copy.deepcopy(network)
-    learned.features = nn.Sequential(OrderedDict(copy.deepcopy(parts[blocks:])))
-    return nn.Sequential(OrderedDict(parts[:blocks])).eval(), learned
+            f"params.yaml: prepare.image_size: {architecture} takes no images of {size} pixels: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def resize(images: np.ndarray | torch.Tensor, size: int, channels: int = 3) -> torch.Tensor:

@@ -85,6 +85,14 @@ def refuse_unfit(table: pd.DataFrame, groups: np.ndarray) -> None:
         )
 
 
+def refuse_one_sided(table: pd.DataFrame, positive: str) -> None:
+    """SystemExit for a split with none of the positive class, or with nothing else."""
+    shares = (table["label"] == positive).groupby(table["split"]).mean()
+    for name, share in shares[shares.isin([0, 1])].items():
+        found = f"{name} has {'only' if share else 'no'} images of {positive!r} (ingest.positive)"
+        raise SystemExit(f"prepare: {found}: name others in column `split`, or add images")
+
+
 def connected(table: pd.DataFrame) -> np.ndarray:
     """[n] one number per set of rows that twins or the `group` column tie together."""
     names = table["group"].where(table["group"] != "", "twins " + table["twins"].astype(str))
@@ -115,9 +123,8 @@ def write_images(table: pd.DataFrame, size: int, path: Path) -> None:
     channels = 1 if table["gray"].all() else 3
     torch.set_num_threads(1)  # an image on each core beats all cores on one image
     shape = {"descr": "|u1", "fortran_order": False, "shape": (len(table), channels, size, size)}
-    rows = in_order(
-        partial(resized, size=size, channels=channels), table["image"].tolist(), "prepare"
-    )
+    one = partial(resized, size=size, channels=channels)
+    rows = in_order(one, table["image"].tolist(), "prepare")
     with params.atomic(path) as draft, draft.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, shape)
         for row in rows:
@@ -128,6 +135,7 @@ def main() -> None:
     config = params.stage("prepare", PrepareParams)
     table = manifest.read(CHECKED)
     table["split"] = split(table, config)
+    refuse_one_sided(table, params.load_yaml("params.yaml")["ingest"]["positive"])
     table = table.sort_values(["split", "image"], kind="stable").reset_index(drop=True)
     shutil.rmtree(PREPARED, ignore_errors=True)  # a killed run may have left drafts
     PREPARED.mkdir(parents=True)

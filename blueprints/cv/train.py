@@ -16,8 +16,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from dataset import PREPARED, Images, Order, jittered, samples, soft_targets
-from frozen import Function, before
-from model import build, save, split, turn_numbers
+from frozen import Function, before, split
+from model import build, refuse_size, save, turn_numbers
 from pretrained import start_weights
 from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
@@ -164,6 +164,7 @@ def fit(
     learned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mark = checkpoint.fingerprint(config.model_dump(), PREPARED)
     learning, holding = datasets(config, table, targets)
+    refuse_size(network, config.architecture, learning.pixels.shape[-1])
     given = before(frozen, learning[0][0][None], accelerator.device)
     optimizer = torch.optim.AdamW(learned.parameters(), weight_decay=config.weight_decay)
     history, best = checkpoint.read(EPOCH, learned, optimizer, mark) or ([], {})

@@ -1,7 +1,7 @@
 """Stage `validate`: fit to learn from? -> data/checked.csv, reports/validation.json."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import labels
 import manifest as images
@@ -18,6 +18,7 @@ CHECKED, REPORT = Path("data/checked.csv"), Path("reports/validation.json")
 class ValidateParams(params.Params):
     max_problem_share: float
     min_side: PositiveInt
+    channels: Literal["any", "gray", "colour"]
     min_per_class: PositiveInt
     max_label_conflicts: float
     near_duplicate_bits: NonNegativeInt
@@ -29,15 +30,19 @@ def schema(config: ValidateParams) -> pa.DataFrameSchema:
     """What each row of a readable image must satisfy."""
     side = pa.Check.ge(config.min_side, error=f"side below validate.min_side {config.min_side}")
     known = pa.Check(lambda text: text.str.strip() != "", error="label is missing")
+    one = pa.Check(lambda text: ~text.str.match(r"\s*\["), error="a list; give one label per image")
+    allowed = {"any": [True, False], "gray": [True], "colour": [False]}[config.channels]
+    gray = pa.Check.isin(allowed, error=f"not validate.channels {config.channels}")
     share = pa.Check.in_range(0, 1, error="probability outside 0..1")
     split = pa.Check.isin(["", "train", "validation", "test"], error="unknown split")
     return pa.DataFrameSchema(
         {
-            "label": pa.Column(str, known),
+            "label": pa.Column(str, [known, one]),
             "probability": pa.Column(float, share, nullable=True),
             "split": pa.Column(str, split),
             "width": pa.Column(float, side),
             "height": pa.Column(float, side),
+            "gray": pa.Column(object, gray),
             "sha256": pa.Column(str, pa.Check.str_length(64, 64)),
         },
         coerce=True,
@@ -78,12 +83,14 @@ def examine(
     signal, own = labels.doubts(usable, positive)
     doubtful = own[own < 0.5].sort_values()[: config.label_noise_listed]
     duplicates = twins.duplicates(readable, copies, pairs)
+    gray = usable["gray"].astype(bool)
     path, shown = manifest["path"], manifest[["image", "path", "label"]]
     report: dict[str, Any] = {
         "files": len(manifest),
         "usable": len(usable),
         "problem_share": float((problems != "").mean()),
         "classes": usable["label"].value_counts().sort_index().to_dict(),
+        "channels": {"gray": int(gray.sum()), "colour": int((~gray).sum())},
         "exact_duplicates": len(copies),
         "near_duplicate_pairs": len(duplicates) - len(copies),
         "label_conflict_share": len(conflicts) / max(len(readable), 1),
@@ -109,6 +116,8 @@ def stops(report: dict[str, Any], config: ValidateParams) -> list[str]:
     leaks = "; ".join(report["leaks_between_splits"][:3])
     found = [f"classes below validate.min_per_class: {', '.join(few)}"] if few else []
     found += ["fewer than two classes"] if len(report["classes"]) < 2 else []
+    for names in labels.alike(list(report["classes"])):
+        found.append(f"labels to be spelt one way: {', '.join(map(repr, names))}")
     found += [f"twins in different splits: {leaks}"] if leaks else []
     for key, limit in (
         ("problem_share", "max_problem_share"),

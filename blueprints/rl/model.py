@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, PositiveInt
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -81,12 +82,15 @@ def build(config: Any, env: VecEnv, scales: dict[str, Any], seed: int) -> BaseAl
     }
     chosen = arguments(config.algorithm, dict(config.hyperparameters), config.decay)
     try:
-        return algorithm(config.algorithm)(
+        made = algorithm(config.algorithm)(
             "MlpPolicy", env, policy_kwargs=shape, seed=seed, device=config.device, **chosen
         )
     except (AssertionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise SystemExit(f"params.yaml: train: {config.algorithm}: {reason}") from None
+    if not (made.verbose or made.tensorboard_log):
+        made.set_logger(Logger(None, []))  # SB3's own would leave a folder in /tmp
+    return made
 
 
 def save(model: BaseAlgorithm, path: Path) -> None:

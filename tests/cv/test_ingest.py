@@ -212,6 +212,15 @@ def test_missing_cells_and_trailing_commas_do_not_shift_columns(
     assert ingested()["label"].tolist() == ["bad", ""]
 
 
+def test_labels_of_mixed_types_stay_the_texts_that_they_are(folder: Path, ingested: Any) -> None:
+    written = ["bad", "1", "1.0", "007", "True", "nan", "\"['a', 'b']\"", "", "  "]
+    (folder / "labels.csv").write_text(
+        "\n".join(["path,label", *(f"bad/1.png,{label}" for label in written)])
+    )
+    told = ["bad", "1", "1.0", "007", "True", "nan", "['a', 'b']", "", ""]
+    assert ingested()["label"].tolist() == told
+
+
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"ingest\.source: .*nowhere is neither"):
         read_source(config(tmp_path / "nowhere"))
@@ -244,7 +253,8 @@ def test_later_stages_read_images_whose_names_have_no_known_suffix(
     assert (table["problem"] == "").all()
     table.assign(twins=range(6)).to_csv("data/checked.csv", index=False)
     sizes = {"image_size": 32, "test_share": 0.25, "validation_share": 0.15, "seed": 0}
-    Path("params.yaml").write_text(yaml.safe_dump({"prepare": sizes}))
+    sections = {"prepare": sizes, "ingest": {"positive": "bad"}}
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
     prepare.main()
     for name in samples()["image"]:  # what `export` reads
         assert quantising.picture(name).shape == (40, 50, 3)

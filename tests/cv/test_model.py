@@ -8,8 +8,19 @@ import pytest
 import torch
 from deployed import Deployed, Trained
 from export import to_onnx
-from model import averaged, build, load, normalise, resize, save, split, turn, turn_numbers
+from model import (
+    averaged,
+    build,
+    load,
+    normalise,
+    refuse_size,
+    resize,
+    save,
+    turn,
+    turn_numbers,
+)
 from pretrained import start_weights
+from torch import nn
 
 
 @pytest.mark.parametrize(
@@ -25,6 +36,73 @@ def test_architectures_are_built_by_name_and_survive_saving(
     with torch.no_grad():
         assert network(images).shape == (2, 3)
         torch.testing.assert_close(again(images), network(images))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "alexnet",
+        "convnext_tiny",
+        "densenet121",
+        "efficientnet_b0",
+        "googlenet",
+        "inception_v3",
+        "maxvit_t",
+        "mnasnet0_5",
+        "mobilenet_v2",
+        "shufflenet_v2_x0_5",
+        "swin_t",
+        "swin_v2_t",
+        "vgg11",
+        "vit_b_16",
+    ],
+)
+def test_each_family_has_one_output_while_it_learns_and_takes_the_default_size(
+    architecture: str,
+) -> None:
+    with torch.device("meta"):  # shapes only
+        network = build(architecture, 2).train()
+        assert network(torch.empty(2, 3, 224, 224)).shape == (2, 2)
+    refuse_size(network, architecture, 224)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "reason"),
+    [
+        ("vit_b_16", 96, "Wrong image height! Expected 224 but got 96"),
+        ("maxvit_t", 96, "is invalid for input of size"),
+        ("inception_v3", 64, "Kernel size can't be greater than actual input size"),
+    ],
+)
+def test_a_size_that_an_architecture_does_not_take_is_named(
+    architecture: str, size: int, reason: str
+) -> None:
+    with torch.device("meta"):
+        network = build(architecture, 2)
+    told = rf"prepare\.image_size: {architecture} takes no images of {size} pixels: .*{reason}"
+    with pytest.raises(SystemExit, match=told):
+        refuse_size(network, architecture, size)
+
+
+def test_asking_for_the_size_changes_nothing() -> None:
+    network = build("mobilenet_v3_small", 2).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    refuse_size(network, "mobilenet_v3_small", 64)
+    assert torch.equal(torch.get_rng_state(), state) and network.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_dropout_is_set_only_where_an_architecture_drops() -> None:
+    names = ("squeezenet1_1", "vgg11", "googlenet", "vit_b_16", "swin_t")
+    with torch.device("meta"):
+        networks = {name: build(name, 2, dropout=0.4) for name in names}
+    found = {
+        name: {part.p for part in network.modules() if isinstance(part, nn.Dropout)}
+        for name, network in networks.items()
+    }
+    assert list(found.values()) == [{0.4}] * 3 + [{0.0}] * 2
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0"])
@@ -52,23 +130,8 @@ def test_what_does_not_exist_is_named() -> None:
             start_weights(build("resnet18", 2), "resnet18", "file", file)
 
 
-@pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0", "densenet121"])
-def test_frozen_and_learned_parts_together_are_the_network(architecture: str) -> None:
-    network = build(architecture, 2).eval()
-    frozen, learned = split(network, 4)
-    images = torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(learned.eval()(frozen(images)), network(images))
-    assert set(learned.state_dict()) < set(network.state_dict()), "names are kept"
-
-
-def test_an_architecture_without_blocks_cannot_be_frozen() -> None:
-    with pytest.raises(SystemExit, match=r"train\.frozen_blocks"):
-        split(build("resnet18", 2), 4)
-
-
 @pytest.mark.parametrize(("channels", "turns"), [(1, [0, 7]), (3, [0])])
-@pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0"])
+@pytest.mark.parametrize("architecture", ["squeezenet1_1", "efficientnet_lite0", "googlenet"])
 def test_the_exported_graph_says_what_torch_says_at_any_size(
     architecture: str, channels: int, turns: list[int], tmp_path: Path
 ) -> None:

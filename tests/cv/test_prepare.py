@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import prepare
 import pytest
+import yaml
 from model import resize
 from PIL import Image
 from prepare import PrepareParams, split
@@ -102,6 +103,46 @@ def test_a_label_that_training_never_sees_is_refused(name: str) -> None:
     wanted = f"label 'crack' is in {name}, not in train: give some of its rows split train, or"
     with pytest.raises(SystemExit, match=wanted):
         split(given, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["test", "validation"])
+@pytest.mark.parametrize(("positive", "kind"), [("bad", "no"), ("good", "only")])
+def test_a_split_with_one_side_only_is_refused(name: str, positive: str, kind: str) -> None:
+    given = table(40).assign(split=(["train"] * 2 + ["validation", "test"]) * 10)
+    given.loc[given["split"] != "train", "label"] = "good"
+    other = "test" if name == "validation" else "validation"
+    given.loc[given.index[given["split"] == other][0], "label"] = "bad"
+    drawn = given.assign(split=split(given, CONFIG))
+    told = rf"prepare: {name} has {kind} images of '{positive}' \(ingest\.positive\): name others"
+    with pytest.raises(SystemExit, match=told):
+        prepare.refuse_one_sided(drawn, positive)
+    drawn.loc[drawn.index[drawn["split"] == name][0], "label"] = "bad"
+    prepare.refuse_one_sided(drawn, positive)
+
+
+def test_the_stage_itself_refuses_a_split_with_one_side_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    given = table(16).assign(split=["train"] * 8 + ["validation"] * 4 + ["test"] * 4)
+    given.loc[8, "label"] = "good"
+    given.assign(image=given["path"]).to_csv("data/checked.csv", index=False)
+    sections = {"prepare": CONFIG.model_dump(), "ingest": {"positive": "bad"}}
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    with pytest.raises(SystemExit, match="validation has no images of 'bad'"):
+        prepare.main()
+    assert not Path("data/prepared").exists()
+
+
+def test_a_class_with_one_image_is_learnt_or_refused_by_name() -> None:
+    for seed in range(8):
+        given = table(40).assign(label=["crack"] + ["bad", "good", "good"] * 13)
+        config = CONFIG.model_copy(update={"seed": seed})
+        try:
+            assert split(given, config)[0] == "train"
+        except SystemExit as error:
+            assert "label 'crack' is in" in str(error) and "not in train" in str(error)
 
 
 @pytest.mark.parametrize(("key", "value"), [("test_share", 0), ("validation_share", 0.9)])

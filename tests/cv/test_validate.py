@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import labels
 import manifest as images
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 LIMITS: dict[str, Any] = {
     "max_problem_share": 0.01,
     "min_side": 32,
+    "channels": "any",
     "min_per_class": 20,
     "max_label_conflicts": 0.01,
     "near_duplicate_bits": 3,
@@ -163,3 +165,61 @@ def test_no_usable_image_at_all_is_reported(manifest: pd.DataFrame) -> None:
 def test_too_few_of_a_class_are_refused(manifest: pd.DataFrame) -> None:
     few = manifest[(manifest["label"] == "good") | (manifest.index < 20)].reset_index(drop=True)
     assert "classes below validate.min_per_class: bad (10)" in stops(few)
+
+
+def test_images_of_another_number_of_channels_are_problems_where_one_is_asked(
+    manifest: pd.DataFrame,
+) -> None:
+    mixed = manifest.copy()
+    mixed.loc[:3, "gray"] = False
+    report, _ = examine(mixed)
+    assert report["channels"] == {"gray": 76, "colour": 4} and report["problems"] == []
+    report, usable = examine(mixed, channels="gray", max_problem_share=0.1)
+    reasons = {row["path"]: row["problem"] for row in report["problems"]}
+    wanted = "gray: not validate.channels gray"
+    assert reasons == {f"x/{number}.png": wanted for number in range(4)} and len(usable) == 76
+    assert examine(mixed, channels="colour")[0]["channels"] == {"gray": 0, "colour": 4}
+
+
+def test_channels_are_known_after_the_manifest_was_written(
+    manifest: pd.DataFrame, tmp_path: Path
+) -> None:
+    manifest.loc[5, "problem"] = "image: is empty"
+    manifest["gray"] = manifest["gray"].astype(object).where(manifest.index != 5, None)
+    manifest.to_csv(tmp_path / "manifest.csv", index=False)
+    report, _ = examine(images.read(tmp_path / "manifest.csv"), channels="gray")
+    assert report["channels"] == {"gray": 79, "colour": 0} and len(report["problems"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [("Bad", "'Bad', 'bad'"), ("bad ", "'bad', 'bad '"), ("BAD", "'BAD', 'bad'")],
+)
+def test_labels_that_differ_by_case_or_spaces_are_refused(
+    manifest: pd.DataFrame, other: str, told: str
+) -> None:
+    twofold = manifest.copy()
+    twofold.loc[twofold.index[:40:2], "label"] = other
+    assert f"labels to be spelt one way: {told}" in stops(twofold)
+
+
+def test_labels_are_alike_by_spelling_alone() -> None:
+    assert labels.alike(["0", "1", "1.0", "10", "2.5"]) == [["1", "1.0"]]
+    assert labels.alike(["dead area", "Dead  Area", "dead_area"]) == [["dead area", "Dead  Area"]]
+    assert labels.alike(["crack", "cracks", "1", "-1", "v1.0", "v1"]) == []
+
+
+def test_a_list_in_place_of_a_label_is_a_problem_of_its_row(manifest: pd.DataFrame) -> None:
+    odd = manifest.copy()
+    odd.loc[0, "label"], odd.loc[1, "label"] = "['bad', 'good']", ' ["good"]'
+    report, usable = examine(odd, max_problem_share=0.1)
+    reasons = {row["path"]: row["problem"] for row in report["problems"]}
+    wanted = "label: a list; give one label per image"
+    assert reasons == {"x/0.png": wanted, "x/1.png": wanted} and len(usable) == 78
+    assert report["classes"] == {"bad": 39, "good": 39} and report["stops"] == []
+
+
+def test_a_class_with_one_image_is_named_with_the_limit(manifest: pd.DataFrame) -> None:
+    assert "classes below validate.min_per_class: crack (1)" in stops(
+        manifest.assign(label=manifest["label"].where(manifest.index != 7, "crack"))
+    )

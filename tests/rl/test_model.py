@@ -1,5 +1,6 @@
 """Algorithms by name; mistakes in params.yaml name the key."""
 
+import tempfile
 from pathlib import Path
 
 import model
@@ -46,3 +47,15 @@ def test_a_saved_policy_does_the_same(tmp_path: Path) -> None:
     seen = seen.astype(np.float32)
     actions = [one.predict(seen, deterministic=True)[0] for one in (first, second)]
     assert np.array_equal(*actions)
+
+
+def test_learning_leaves_no_folder_behind_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    env, market = policies.environment()
+    policies.learnt(market, env, policies.config())
+    assert not (tmp_path / "temporary").exists()
+    asked = policies.config(hyperparameters={"verbose": 1, "n_steps": 32, "batch_size": 64})
+    policies.learnt(market, env, asked)
+    assert list((tmp_path / "temporary").glob("SB3-*")), "the library's own logger"
