@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from shared import params, provenance, telemetry
+from shared import memory, params, provenance, telemetry
 
 Predictor = TypeVar("Predictor")
 EVERY_S = 1.0
@@ -50,6 +50,7 @@ class Models(Generic[Predictor]):
         self.packaged = provenance.packaged(folder)
         given = os.environ.get("MODEL_POINTER")
         self.pointer, self.seen = Path(given) if given else None, NO_FILE
+        self.exchanged = False  # at the last look
         if not supervises():  # a model that cannot be loaded ends the process here
             telemetry.MODEL.labels(self.now.chain["model_version"]).set(1)
 
@@ -70,8 +71,12 @@ class Models(Generic[Predictor]):
         """Serve the model that the pointer names, if it has changed since the last look.
 
         A model that cannot be served is counted, said once, and not tried again; the one before
-        serves on. Never raises.
+        serves on. Never raises. The memory of the one before goes at the look after, when the
+        requests that had it have ended.
         """
+        if self.exchanged:
+            memory.give_back()
+            self.exchanged = False
         if self.pointer is None or (state := _state(self.pointer)) == self.seen:
             return
         self.seen = state
@@ -83,7 +88,7 @@ class Models(Generic[Predictor]):
             _say({"error": f"model refused: {reason}"[:1000], "serves": self._version})
             return
         telemetry.MODEL.labels(self._version).set(0)
-        self.now = loaded
+        self.now, self.exchanged = loaded, True
         telemetry.MODEL.labels(self._version).set(1)
         _say({"serves": self._version})
 

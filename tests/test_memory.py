@@ -44,3 +44,4 @@ def test_other_systems_go_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert memory.keep_freed() is False
+    assert memory.give_back() is False

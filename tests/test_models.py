@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from prometheus_client import REGISTRY
@@ -263,6 +264,32 @@ def test_a_request_in_progress_keeps_its_model_and_then_its_memory_is_given_back
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_the_memory_of_the_model_before_goes_back_to_the_system_a_look_later(place: Place) -> None:
+    """Although a block in use, allocated after it, lies above it."""
+    between = []
+
+    def load(folder: Path) -> Scaling:
+        model = Scaling(folder)
+        if folder.name == "large":
+            model.meta["weights"] = [b"x" * 100_000 for _ in range(1000)]
+            between.append(b"x" * 100_000)
+        return model
+
+    def resident() -> float:
+        return psutil.Process().memory_info().rss / 1e6
+
+    place.models.load = load
+    place.deploy("large")
+    place.models.look()
+    place.deploy("small")
+    before = resident()
+    place.models.look()
+    assert place.version == "small" and resident() > before - 10
+    place.models.look()
+    assert resident() < before - 80
 
 
 @pytest.mark.parametrize("what", ["load", "example"])
