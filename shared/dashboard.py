@@ -60,10 +60,12 @@ def _key_result(loaded: Objectives, result: KeyResult) -> dict[str, Any]:
 def _service(service: str) -> list[dict[str, Any]]:
     counted = series("service_request_seconds_count", service)
     quantiles = {name: query(f"live.latency_{name}_ms", service) for name in ("p50", "p95", "p99")}
+    unanswered = series("service_unanswered_total", service)
     active = f"sum({series('service_requests_in_progress', service)})"
     return [
         panel("Requests", {"{{status}}": f"sum by (status) (rate({counted}[5m]))"}, "reqps"),
         panel("Latency", quantiles, "ms"),
+        panel("Unanswered", {"{{status}}": f"sum by (status) (rate({unanswered}[5m]))"}, "reqps"),
         panel("Requests in progress", {"in progress": active}, "short"),
     ]
 

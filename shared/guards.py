@@ -56,6 +56,7 @@ class Guard:
         most = int(max_body_mb * 1e6)
         self.intake = Intake(most, body_timeout_s, most * max_concurrency)
         self.paths, self.timers = paths, telemetry.timers(paths)
+        self.unanswered = telemetry.unanswered(paths)
         self.turn = asyncio.Lock()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -102,6 +103,8 @@ class Guard:
             if counted:
                 name = path if path in self.paths else "other"
                 self.timers[name, telemetry.status_class(sent["status"])].observe(seconds)
+                if counter := self.unanswered.get((name, sent["status"])):
+                    counter.inc()
             log_line(scope, request_id, sent, seconds * 1e3)
 
     async def _admit(self, scope: Message, receive: Receive, answer: Send) -> None:

@@ -2,7 +2,8 @@
 
 Log lines and how far each log was read are stored in one transaction, so that a kill at any moment
 counts every record once. Rows keep the order of arrival: clocks may jump, numbers do not. What was
-answered while the clock was not to be believed belongs to no model, so to no window.
+answered while the clock was not to be believed, or on another `route` than the one that is judged,
+belongs to no model, so to no window; nor does the truth about what `failed` to be answered.
 """
 
 import sqlite3
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER);
 CREATE INDEX IF NOT EXISTS requests_of_model ON requests (model, n);
 CREATE INDEX IF NOT EXISTS labels_of_model ON labels (model, n);
 """
+ANSWER = "coalesce(json_extract(record, '$.route'), json_extract(record, '$.failed')) IS NULL"
 KEPT = {
     False: "SELECT n, record, NULL FROM requests WHERE model = ? AND n > ? ORDER BY n LIMIT ?",
     True: "SELECT labels.n, record, truth FROM labels JOIN requests USING (id) "
@@ -114,8 +116,9 @@ class Joined:
         return rows[::-1]
 
     def unlabelled(self, count: int) -> list[Row]:
-        """The newest rows without truth."""
+        """The newest answers without truth."""
         query = "SELECT record FROM requests WHERE id NOT IN (SELECT id FROM labels) "
+        query += f"AND {ANSWER} "
         found = self.database.execute(query + "ORDER BY n DESC LIMIT ?", (count,))
         return [parsed(record) for (record,) in found]
 
@@ -130,7 +133,7 @@ class Joined:
         rows = [
             (
                 record["id"],
-                None if "clock" in record else str(record.get("model")),
+                None if {"clock", "route"} & record.keys() else str(record.get("model")),
                 now,
                 written(record).decode(),
             )
@@ -157,10 +160,10 @@ class Joined:
 
     def _match(self) -> None:
         """Truths whose request is here become labels, in the order in which they came."""
-        joined = self.database.execute(
-            "INSERT INTO labels (id, model, truth) SELECT id, model, truth FROM early "
-            "JOIN requests USING (id) ORDER BY early.rowid"
-        ).rowcount
+        query = "INSERT INTO labels (id, model, truth) "
+        query += f"SELECT id, iif({ANSWER}, model, NULL), truth "
+        query += "FROM early JOIN requests USING (id) ORDER BY early.rowid"
+        joined = self.database.execute(query).rowcount
         self.database.execute("DELETE FROM early WHERE id IN (SELECT id FROM labels)")
         self._count("joined", joined)
 

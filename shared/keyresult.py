@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 # What every service measures by itself, whatever its AI type; units in the name.
 SERVICE_METRICS = {"live.latency_p50_ms", "live.latency_p95_ms", "live.latency_p99_ms"}
 SERVICE_METRICS |= {"live.error_share", "live.requests_per_s"}
+# What the monitor counts in the windows of any service that logs what ended without an answer.
+VALID_SHARE = "live.valid_share"
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 

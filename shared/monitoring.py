@@ -8,7 +8,8 @@ A blueprint's monitor.py says what its windows mean:
                 watch.record(window, judge(window.rows) if window.labelled else measure(...))
 
 A window is `count` consecutive records of one model: after a promotion the new model's windows
-begin anew. What was measured is kept beside the joined records, so a restart repeats nothing.
+begin anew. Requests that failed are in it, but not among its rows: `live.valid_share` tells
+of them. What was measured is kept beside the joined records, so a restart repeats nothing.
 """
 
 import argparse
@@ -18,15 +19,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client import start_http_server
 from tqdm import tqdm
 
 from shared import audit, drift, gauges, joining, labelling, livepage, objectives, params, verdicts
 from shared.drift import Estimate
-from shared.objectives import KeyResult
+from shared.keyresult import VALID_SHARE, KeyResult
 from shared.prometheus import observed
+from shared.windows import Window as Window
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS windows (stream TEXT, model TEXT, last INTEGER, time REAL,
@@ -34,19 +36,6 @@ CREATE TABLE IF NOT EXISTS windows (stream TEXT, model TEXT, last INTEGER, time 
   PRIMARY KEY (stream, model, last, key_result));
 """
 HISTORY = ("model", "value", "error", "missed", "time")
-
-
-class Window(NamedTuple):
-    """`rows` are records of the request log, with `truth` where `labelled`."""
-
-    labelled: bool
-    model: str
-    last: int  # number of its last row
-    rows: list[dict[str, Any]]
-
-    @property
-    def stream(self) -> str:
-        return f"{len(self.rows)} {'labelled' if self.labelled else 'requests'}"
 
 
 class Watch:
@@ -84,7 +73,8 @@ class Watch:
                     last = self._last(name, model)
                     while len(rows := self.joined.window(labelled, model, last, count)) == count:
                         last = rows[-1][0]
-                        yield Window(labelled, model, last, [row for _, row in rows])
+                        answers = [row for _, row in rows if "failed" not in row]
+                        yield Window(labelled, model, last, answers, count - len(answers))
                         bar.update()
 
     def _last(self, stream: str, model: str) -> int:
@@ -120,10 +110,10 @@ class Watch:
 
         Raises KeyError where a key result's metric is not among those found.
         """
-        rows = []
+        rows, measured = [], {VALID_SHARE: window.valid_share, **found}
         for result in self.results:
-            if (result.labelled, result.count) == (window.labelled, len(window.rows)):
-                value, error = found[result.metric]
+            if (result.labelled, result.count) == (window.labelled, window.asked):
+                value, error = measured[result.metric]
                 missed = verdicts.misses(result, value, error)
                 known = not (math.isnan(value) or math.isnan(error))
                 kept = (value, min(error, 1e300)) if known else (None, None)

@@ -163,6 +163,8 @@ def keep(request: Request, loaded: Loaded[Any], record: dict[str, Any] | bytes) 
 
     Adds time, schema, id, model (its version) and ms since the guard took the request.
     record: of an answer that is given again and again, as `written` made it, without these fields.
+    With `failed`, a status, it is of a request that ended without an answer; with `route`, of
+    another route than the one whose answers are judged.
     """
     own = {
         "schema": SCHEMA,

@@ -45,6 +45,11 @@ SECONDS = Histogram(
 IN_PROGRESS = Gauge(
     "service_requests_in_progress", "Requests being answered", multiprocess_mode="livesum"
 )
+UNANSWERED = Counter(
+    "service_unanswered_total",
+    "Requests that could not be answered: no valid answer, no place, no time",
+    ["path", "status"],
+)
 DROPPED = Counter("service_log_dropped_total", "Records that the request log could not write")
 MODEL = Gauge(
     "service_model_info", "1: served by a worker", ["model_version"], multiprocess_mode="livemax"
@@ -59,6 +64,12 @@ def timers(paths: frozenset[str]) -> dict[tuple[str, str], Histogram]:
     """
     names = [(path, status) for path in {*paths, "other"} for status in STATUSES]
     return {name: SECONDS.labels(*name) for name in names}
+
+
+def unanswered(paths: frozenset[str]) -> dict[tuple[str, int], Counter]:
+    """(path, status) -> what counts these; all exist from the start, too."""
+    names = [(path, status) for path in {*paths, "other"} for status in (422, 429, 503, 504)]
+    return {(path, status): UNANSWERED.labels(path, str(status)) for path, status in names}
 
 
 def status_class(status: int) -> str:

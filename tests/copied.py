@@ -14,7 +14,7 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -170,11 +170,18 @@ def reproduced(app: App) -> App:
 
 
 @contextlib.contextmanager
-def serving(app: App, empty: Path, **variables: str) -> Iterator[Server]:
-    """The Bento from its archive, in an empty folder, without the repository on the path."""
+def serving(
+    app: App, empty: Path, change: Callable[[Path], None] | None = None, **variables: str
+) -> Iterator[Server]:
+    """The Bento from its archive, in an empty folder, without the repository on the path.
+
+    change: what is done to its `src` before it starts.
+    """
     (bento,) = (app.folder / "dist").glob("*.bento")
     with tarfile.open(bento) as archive:
         archive.extractall(empty, filter="data")
+    if change:
+        change(empty / "src")
     log = empty.parent / f"{empty.name}.log"
     port = benchmark.free_port()
     command = [

@@ -103,6 +103,7 @@ def test_service_machine_and_model_are_there(loaded: objectives.Objectives) -> N
     assert titles == [
         "Requests",
         "Latency",
+        "Unanswered",
         "Requests in progress",
         "Processor",
         "Memory",

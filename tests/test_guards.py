@@ -88,6 +88,22 @@ def test_requests_are_timed_by_route_and_class_of_status(status: int, name: str)
         assert counted(label, name) == before + 1
 
 
+def test_requests_without_an_answer_are_counted_by_route_and_status() -> None:
+    def sample(path: str, status: int) -> float | None:
+        labels = {"path": path, "status": str(status)}
+        return REGISTRY.get_sample_value("service_unanswered_total", labels)
+
+    for status in (422, 429, 503, 504):
+        for path, label in (("/act", "/act"), ("/act/x", "other")):
+            guarded = guard(answering(status))
+            before = sample(label, status)
+            assert before is not None, "it exists before the first"
+            asyncio.run(ask(guarded, path))
+            assert sample(label, status) == before + 1
+    asyncio.run(ask(guard(answering(400)), "/act"))
+    assert sample("/act", 400) is None
+
+
 def test_series_exist_before_the_first_request_and_what_asks_for_them_is_not_counted() -> None:
     guarded = guard(answering(200), paths=frozenset({"/never"}))
     for name in telemetry.STATUSES:

@@ -99,6 +99,27 @@ def test_what_waits_for_a_label_is_what_has_none(tmp_path: Path) -> None:
     assert [row["id"] for row in store.newest(10)] == ["b"]
 
 
+def test_only_answers_on_the_judged_route_are_judged_or_wait_for_a_label(tmp_path: Path) -> None:
+    requests, feedback = logs(tmp_path / "logs")
+    store = Joined(tmp_path / "monitor.db")
+    requests.write({"id": "chat", "model": "m", "route": "/v1/chat/completions"})
+    requests.write({"id": "failed", "model": "m", "failed": 422, "text": "a\ud800"})
+    requests.write({"id": "good", "model": "m"})
+    requests.write({"id": "better", "model": "m"})
+    for name in ("chat", "failed", "good"):
+        feedback.write({"id": name, "truth": 1})
+    store.read(tmp_path / "logs")
+    assert [row["id"] for _, row in store.window(False, "m", 0, 9)] == ["failed", "good", "better"]
+    assert truths(store) == [("good", 1)]
+    assert store.models(labelled=True) == ["m"] and store.counts()["joined"] == 3
+    assert [row["id"] for row in store.newest(9)] == ["chat", "failed", "good"], "to learn from"
+    assert [row["id"] for row in store.unlabelled(9)] == ["better"]
+    for name in ("chat", "failed"):
+        requests.write({"id": f"later {name}", "model": "m", name.replace("chat", "route"): 504})
+    store.read(tmp_path / "logs")
+    assert [row["id"] for row in store.unlabelled(9)] == ["better"]
+
+
 READER = """
 import sys
 from pathlib import Path

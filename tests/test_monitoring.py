@@ -64,6 +64,34 @@ def test_complete_windows_are_recorded_once_whatever_restarts(folder: Path) -> N
     assert values["L1"] == {"breached": False, "windows": 3} and values["live.input_drift"] == 0.1
 
 
+def test_what_failed_is_in_a_window_and_measured_by_its_share_alone(
+    folder: Path, document: dict[str, Any]
+) -> None:
+    """A model of which nothing is valid has windows, too."""
+    valid = {"id": "L3", "metric": "live.valid_share", "at_least": 0.9, "requirement": "R1"}
+    document["objectives"][0]["key_results"].append(
+        valid | {"when": "live", "then": "ticket", "window": "50 requests", "for": "1 of 1"}
+    )
+    (folder / "objectives.yaml").write_text(yaml.safe_dump(document))
+    log = RequestLog(folder / "logs", "requests", 10, 9)
+    for i in range(150):
+        failed = {"failed": 422} if i >= 50 and (i % 5 == 0 or i >= 100) else {"drift": 0.1}
+        log.write({"id": f"{i}", "model": "m", **failed})
+    with monitoring.watch("", []) as watch:
+        for windows in watch.runs():
+            sizes = []
+            for window in windows:
+                drift = [row["drift"] for row in window.rows]
+                sizes.append(len(drift))
+                watch.record(window, {"live.input_drift": Estimate(max(drift, default=math.nan))})
+    assert sizes == [50, 40, 0]
+    assert [one["value"] for one in watch.history("L3")] == [1.0, 0.8, 0.0]
+    assert [one["missed"] for one in watch.history("L3")] == [0, 0, 1], "0.8 may be chance"
+    assert [one["value"] for one in watch.history("L2")] == [0.1, 0.1, None]
+    values = json.loads((folder / "live/values.json").read_text())
+    assert values["L3"]["breached"] and values["live.valid_share"] == 0
+
+
 def test_n_of_m_windows_of_the_model_that_serves_make_a_breach(folder: Path) -> None:
     answered(folder, 20)
     answered(folder, 20, right=0.3)

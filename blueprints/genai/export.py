@@ -1,7 +1,8 @@
 """Stage `export`: models/ -> export/ (INT4 ONNX, tokenizer, model.json), export.json.
 
 The adapter is merged into the fp32 base, and the sum quantised. export.json says on how many
-records of the test part both agree, and how much faster the small one is, in the same run.
+records of the test part both agree, how long an answer of the small one takes, one at a time as in
+the service, and how much faster it is, in the same run.
 """
 
 import json
@@ -45,15 +46,18 @@ def describe() -> Json:
     return dict(meta) | found | {"personal_data": values["validate"]["personal_data"]}
 
 
-def predictions(predictor: Predictor, texts: list[str]) -> list[Any]:
-    """The INT4 model's record of each text; None where it did not end."""
-    found = []
+def predictions(predictor: Predictor, texts: list[str]) -> tuple[list[Any], dict[str, float]]:
+    """The INT4 model's record of each text, None where it did not end; quantiles of the times."""
+    found, seconds = [], []
     for text in tqdm(texts, desc="int4", unit="text"):
+        begin = time.perf_counter()
         try:
             found.append(predictor.answer(text).record)
         except BadInput:
             found.append(None)
-    return found
+        seconds.append(time.perf_counter() - begin)
+    half, most = (float(value) * 1e3 for value in np.quantile(seconds, [0.5, 0.95]))
+    return found, {"latency_p50_ms": half, "latency_p95_ms": most}
 
 
 def agreement(ours: list[Any], theirs: list[Any], schema: Json) -> dict[str, float]:
@@ -118,8 +122,8 @@ def main() -> None:
     rows = Path("data/answers.jsonl").read_text(encoding="utf-8").splitlines()
     theirs = [scoring.parsed(json.loads(row)["tuned"]) for row in rows]
     schema = params.read_json(PREPARED / "meta.json")["schema"]
-    ours, truths = predictions(predictor, list(test["text"])), map(json.loads, test["output"])
-    found = agreement(ours, theirs, schema)
+    ours, latencies = predictions(predictor, list(test["text"]))
+    truths, found = map(json.loads, test["output"]), agreement(ours, theirs, schema) | latencies
     scores = scoring.score(ours, list(truths), schema)
     found |= {name: scores[name] for name in ("valid_json", "exact_match")}
     found |= {"same_tokens": same_tokens(predictor, table)}

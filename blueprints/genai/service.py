@@ -4,12 +4,13 @@ bentoml serve service:IncidentRecords        then open http://127.0.0.1:3000
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import bentoml
 import chat
+import logged
 import monitor
 import predictor
 import requested
@@ -72,25 +73,22 @@ async def extract(request: Request) -> Any:
     document, loaded = await serving.read(request, Document), MODELS.now
     text = requested.short_enough(document.text, CONFIG.max_characters, "text")
     prompt = loaded.predictor.prompt(text)
-    pieces = TURNS.pieces(request, generation(loaded.predictor, prompt))
-    if not document.stream:
-        found = predictor.whole([piece async for piece in pieces])
-        return serving.answer(request, loaded, finish(request, loaded, prompt, found))
-    first = await anext(pieces)  # a refusal is still an answer with its own status
+    model, read = loaded.predictor, upstream.alone(loaded.predictor, prompt)
+    generate = upstream.generation(CONFIG, model, read, model.schema, model.longest_answer)
+    pieces = TURNS.pieces(request, generate)
+    with logged.failures(request, loaded, of(prompt)):
+        if not document.stream:
+            found = predictor.whole([piece async for piece in pieces])
+            return serving.answer(request, loaded, finish(request, loaded, prompt, found))
+        first = await anext(pieces)  # a refusal is still an answer with its own status
     events = streamed(request, loaded, prompt, first, pieces)
     return StreamingResponse(events, media_type="text/event-stream")
 
 
-def generation(
-    model: Predictor, prompt: predictor.Prompt
-) -> Callable[[Callable[[], bool]], Iterator[Piece]]:
-    """How this text is answered: by the model here, or by the server that params.yaml names."""
-    most, schema = model.longest_answer, model.schema
-    if CONFIG.upstream:
-        server = upstream.Server(CONFIG.upstream, CONFIG.upstream_model, CONFIG.generation_s)
-        instruction, read = model.meta["instruction"], upstream.readable(model, prompt)
-        return lambda stopped: server.generate(instruction, read, schema, most, stopped)
-    return lambda stopped: model.generate(prompt.tokens, schema, most, stopped)
+def of(prompt: predictor.Prompt) -> Record:
+    """What the request log keeps of a text, whatever is answered."""
+    found = {"cut": prompt.cut, **prompt.features}
+    return found | ({"text": prompt.text} if CONFIG.log_inputs else {})
 
 
 def finish(
@@ -101,10 +99,10 @@ def finish(
 ) -> Record:
     """What is answered; the request log keeps what monitoring needs of it."""
     content = {"record": found.record, "confidence": found.confidence, "cut": prompt.cut}
-    record = {"confidence": found.confidence, "cut": prompt.cut, **prompt.features}
+    record = {"confidence": found.confidence, **of(prompt)}
     record |= monitor.kept(found.record, loaded.predictor.schema, request.state.request_id, SECRET)
     if CONFIG.log_inputs:
-        record |= {"text": prompt.text, "record": found.record}
+        record |= {"record": found.record}
     serving.keep(request, loaded, record)
     return content | {"ai_generated": True}
 
@@ -120,10 +118,12 @@ async def streamed(
     found = [first]
     yield event("piece", first.text)
     try:
-        async for piece in rest:
-            found.append(piece)
-            yield event("piece", piece.text)
-        content = finish(request, loaded, prompt, predictor.whole(found))
+        with logged.failures(request, loaded, of(prompt)):
+            async for piece in rest:
+                found.append(piece)
+                yield event("piece", piece.text)
+            answer = predictor.whole(found)
+        content = finish(request, loaded, prompt, answer)
         yield event("record", json.loads(bytes(serving.answer(request, loaded, content).body)))
     except BadInput as error:
         yield event("error", {"error": error.reason, "field": error.field})

@@ -5,8 +5,8 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -16,6 +16,28 @@ from predictor import Piece, Predictor, Prompt
 
 from shared.guards import BadInput
 
+Json = dict[str, Any]
+Messages = list[dict[str, str]]
+Stopped = Callable[[], bool]
+
+
+class Asked(NamedTuple):
+    """What a model reads: the one here its tokens, another server the messages."""
+
+    tokens: list[int]
+    cut: bool  # the text was longer than the model may read
+    messages: Messages
+
+
+def generation(
+    config: Any, model: Predictor, asked: Asked, schema: Json | None, most: int
+) -> Callable[[Stopped], Iterator[Piece]]:
+    """How this is answered: by the model here, or by the server that params.yaml names."""
+    if not config.upstream:
+        return lambda stopped: model.generate(asked.tokens, schema, most, stopped)
+    server = Server(config.upstream, config.upstream_model, config.generation_s)
+    return lambda stopped: server.generate(asked.messages, schema, most, stopped)
+
 
 class Server:
     """url: ends in /v1; model: the name there, for vLLM also that of a LoRA adapter."""
@@ -24,50 +46,56 @@ class Server:
         self.url, self.model, self.seconds = url.rstrip("/"), model, seconds
 
     def generate(
-        self,
-        instruction: str,
-        text: str,
-        schema: dict[str, Any],
-        most: int,
-        stopped: Callable[[], bool],
+        self, messages: Messages, schema: Json | None, most: int, stopped: Stopped
     ) -> Iterator[Piece]:
-        """Pieces of the record as they come. Raises BadInput, 503, when the server fails.
+        """Pieces of the answer as they come. Raises BadInput, 503, when the server fails.
 
-        text: as `readable` gives it. The schema is bounded as it is for the model here.
+        messages: as `alone` or `conversation` gives them; schema: None for free text, else bounded
+        as it is for the model here.
         """
-        wanted = {"name": "record", "schema": bounded(schema), "strict": True}
-        body = {
+        body: Json = {
             "model": self.model,
             "stream": True,
             "max_tokens": most,
             "temperature": 0,
             "logprobs": True,
-            "response_format": {"type": "json_schema", "json_schema": wanted},
-            "messages": [
-                {"role": "system", "content": instruction},
-                {"role": "user", "content": text},
-            ],
+            "messages": messages,
         }
+        if schema is not None:
+            wanted = {"name": "record", "schema": bounded(schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         try:
             where = f"{self.url}/chat/completions"
             with httpx.stream("POST", where, json=body, timeout=self.seconds) as response:
                 if response.status_code != 200:
                     raise BadInput("upstream", f"answered {response.status_code}", 503)
-                for line in response.iter_lines():
-                    if stopped() or line == "data: [DONE]":
-                        return
-                    if line.startswith("data: "):
-                        yield from _piece(json.loads(line[6:]))
+                yield from _pieces(response.iter_lines(), stopped)
         except BadInput:
             raise
         except (httpx.HTTPError, ValueError) as error:
             raise BadInput("upstream", f"failed: {type(error).__name__}", 503) from None
 
 
-def bounded(schema: dict[str, Any]) -> dict[str, Any]:
+def bounded(schema: Json) -> Json:
     found = records.guidance(schema)
     found.pop("x-guidance")  # of the decoder here
     return found
+
+
+def alone(model: Predictor, prompt: Prompt) -> Asked:
+    """One text under the instruction that the model was trained with."""
+    told = {"role": "system", "content": model.meta["instruction"]}
+    messages = [told, {"role": "user", "content": readable(model, prompt)}]
+    return Asked(prompt.tokens, prompt.cut, messages)
+
+
+def conversation(model: Predictor, messages: Messages) -> Asked:
+    """Several turns, of which another server reads what the model here would: nothing is cut."""
+    read = [
+        one | {"content": prompts.clean(model.masked(one["content"]), model.frame.special)}
+        for one in messages
+    ]
+    return Asked(model.chat(messages), False, read)
 
 
 def readable(model: Predictor, prompt: Prompt) -> str:
@@ -84,11 +112,30 @@ def readable(model: Predictor, prompt: Prompt) -> str:
     )
 
 
-def _piece(chunk: dict[str, Any]) -> Iterator[Piece]:
+def _pieces(lines: Iterable[str], stopped: Stopped) -> Iterator[Piece]:
+    """Of server-sent events, to their end mark; an answer of no token at all is a failure."""
+    given = False
+    for line in lines:
+        if stopped():
+            return
+        if line == "data: [DONE]":
+            if not given:
+                raise BadInput("upstream", "answered nothing", 503)
+            return
+        if line.startswith("data: "):
+            for piece in _piece(json.loads(line[6:])):
+                given = True
+                yield piece
+    raise BadInput("upstream", "broke off in the middle of an answer", 503)
+
+
+def _piece(chunk: Json) -> Iterator[Piece]:
     if "error" in chunk:
         raise BadInput("upstream", "failed in the middle of an answer", 503)
     for choice in chunk.get("choices", []):
         told = (choice.get("logprobs") or {}).get("content") or []
         text = choice.get("delta", {}).get("content") or ""
-        surprise = -sum(token["logprob"] for token in told) if told or not text else math.nan
-        yield Piece(text, max(len(told), 1), surprise)
+        end = choice.get("finish_reason") == "stop"
+        if text or told or end:  # the first chunk has the role alone
+            surprise = -sum(token["logprob"] for token in told) if told or not text else math.nan
+            yield Piece(text, len(told) or len(text[:1]), surprise, end)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from genai.documents import documents, extracted, extractor  # noqa: F401
+from genai.packaged import packaged  # noqa: F401
+from genai.remote import url  # noqa: F401
 from genai.small import masked_export, masks, predictor, small  # noqa: F401
 
 ROOT = Path(__file__).parent.parent.parent

@@ -20,6 +20,7 @@ from shared.models import Models
 
 USER = {"role": "user", "content": "A laptop with the records of 20 patients was stolen."}
 LIMITS = {"max_characters": 500, "max_prompt_tokens": 300, "max_answer_tokens": 200}
+LIMITS |= {"upstream": None, "log_inputs": False}
 SERVICE = {"max_body_mb": 0.01, "max_concurrency": 2, "timeout_s": 60, "threads": 1}
 LOG = {"log_max_mb": 1, "log_keep_days": 1, "log_inputs": False}
 

@@ -1,57 +1,24 @@
 """Another OpenAI-compatible server answers: a real one on loopback, which also fails."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from upstream import Server
 
+from genai.remote import Handler, chunk
 from shared.benchmark import free_port
 from shared.guards import BadInput
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+MESSAGES = [{"role": "system", "content": "Fill in."}, {"role": "user", "content": "A text."}]
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Speaks as vLLM does: events with deltas and log-probabilities, then the end mark."""
-
-    seen: ClassVar[dict[str, Any]] = {}
-    chunks: ClassVar[list[str]] = []
-    status = 200
-
-    def do_POST(self) -> None:
-        Handler.seen = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(Handler.status)
-        self.send_header("content-type", "text/event-stream")
-        self.end_headers()
-        for chunk in Handler.chunks:
-            self.wfile.write(f"data: {chunk}\n\n".encode())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def chunk(text: str | None, *told: float) -> str:
-    content = [{"token": "x", "logprob": value} for value in told]
-    choice = {"index": 0, "delta": {"content": text}, "logprobs": {"content": content}}
-    return json.dumps({"choices": [choice]})
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    Handler.status, Handler.chunks = 200, []
-    yield f"http://127.0.0.1:{server.server_port}/v1/"
-    server.shutdown()
-
-
-def generate(url: str, stopped: Any = lambda: False) -> list[Any]:
+def generate(
+    url: str, stopped: Any = lambda: False, schema: dict[str, Any] | None = SCHEMA
+) -> list[Any]:
     server = Server(url, "records", 5)
-    return list(server.generate("Fill in.", "A text.", SCHEMA, 64, stopped))
+    return list(server.generate(MESSAGES, schema, 64, stopped))
 
 
 def test_pieces_and_surprise_come_from_the_other_server(url: str) -> None:
@@ -65,12 +32,23 @@ def test_pieces_and_surprise_come_from_the_other_server(url: str) -> None:
     wanted = asked["response_format"]["json_schema"]["schema"]
     assert wanted["properties"]["a"] == {"type": "integer", "minimum": -(10**15), "maximum": 10**15}
     assert "x-guidance" not in wanted
-    assert [one["role"] for one in asked["messages"]] == ["system", "user"]
+    assert asked["messages"] == MESSAGES
+    generate(url, schema=None)
+    assert "response_format" not in Handler.seen
 
 
 def test_a_chunk_without_text_or_choice_is_no_error(url: str) -> None:
     Handler.chunks = [chunk(None), json.dumps({"choices": [], "usage": {}}), chunk("x"), "[DONE]"]
-    assert "".join(piece.text for piece in generate(url)) == "x"
+    assert [(piece.text, piece.end) for piece in generate(url)] == [("x", False)]
+
+
+def test_the_end_that_the_other_server_tells_is_the_end(url: str) -> None:
+    ended = [chunk("x", -0.1), chunk("", finish="stop"), "[DONE]"]
+    for Handler.chunks in (ended, [chunk("x", -0.1, finish="stop"), "[DONE]"]):
+        found = generate(url)
+        assert found[-1].end and sum(piece.tokens for piece in found) == 1
+    Handler.chunks = [chunk("x", -0.1, finish="length"), "[DONE]"]
+    assert not generate(url)[-1].end
 
 
 def test_it_stops_when_it_is_told_to(url: str) -> None:
@@ -79,13 +57,21 @@ def test_it_stops_when_it_is_told_to(url: str) -> None:
     assert len(generate(url, lambda: next(count) >= 8)) < 10
 
 
-@pytest.mark.parametrize("chunks", [["{"], [json.dumps({"error": {"message": "no"}})]])
-def test_a_broken_answer_is_told_as_such(url: str, chunks: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("chunks", "reason"),
+    [
+        (["{"], "failed: JSONDecodeError"),
+        ([json.dumps({"error": {"message": "no"}})], "failed in the middle of an answer"),
+        ([chunk("x", -0.1)], "broke off in the middle of an answer"),
+        ([chunk(None), "[DONE]"], "answered nothing"),
+    ],
+)
+def test_a_broken_answer_is_told_as_such(url: str, chunks: list[str], reason: str) -> None:
     Handler.chunks = chunks
     with pytest.raises(BadInput) as refused:
         generate(url)
     assert refused.value.status == 503 and refused.value.field == "upstream"
-    assert refused.value.reason in ("failed: JSONDecodeError", "failed in the middle of an answer")
+    assert refused.value.reason == reason
 
 
 def test_a_server_that_refuses_or_is_not_there_is_told_as_such(url: str) -> None:
