@@ -67,13 +67,19 @@ def assert_quiet(found: Ended) -> None:
 def assert_answered(found: Ended) -> None:
     """Quiet before the shift; after it the whole story, and no request was lost on the way."""
     assert found.returncode == 0, found.output[-8000:]
-    incident = line_of(found, "retrain_started")["incident"]
-    assert [line["event"] for line in found.audit if line.get("incident") == incident] == STORY
+    assert [line["event"] for line in story(found)] == STORY
     usual, shifted = sent(found)
     answers = {"usual": usual["answers"], "shifted": shifted["answers"]}
     assert all(set(statuses) == {"200"} for statuses in answers.values()), answers
     old, new = line_of(found, "challenger")["champion"], line_of(found, "promoted")["version"]
     assert list(usual["models"]) == [old] and list(shifted["models"]) == [old, new]
+
+
+def story(found: Ended) -> list[Line]:
+    """What came of the alert that started the retraining, but for when it was over."""
+    incident = line_of(found, "retrain_started")["incident"]
+    lines = [line for line in found.audit if line.get("incident") == incident]
+    return [line for line in lines if line["event"] != "resolved"]
 
 
 def sent(found: Ended) -> list[Line]:

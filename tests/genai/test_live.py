@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from copied import App
-from simulated import STORY, assert_quiet, line_of, sent, simulate, small_windows
+from simulated import STORY, assert_quiet, sent, simulate, small_windows, story
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.fault]
 TEXTS, RATE = 24, 0.6  # about as many as are held out; half of what two cores answer
@@ -31,8 +31,7 @@ def test_usual_reports_raise_no_alert(copy: App) -> None:
 
 def test_letters_are_noticed_and_a_few_of_them_replace_no_model(copy: App) -> None:
     found = simulate(copy, "letters", RATE, *FASTER)
-    incident = line_of(found, "retrain_started")["incident"]
-    lines = [line for line in found.audit if line.get("incident") == incident]
+    lines = story(found)
     assert [line["event"] for line in lines] == [*STORY[:2], "refused"], found.output[-8000:]
     assert lines[0]["key_result"] == "KR5"
     assert "new reports are held back, too few for a comparison" in lines[-1]["reason"]

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from copied import App, edit
-from simulated import STORY, assert_quiet, line_of, sent, simulate, small_windows
+from simulated import STORY, assert_quiet, line_of, sent, simulate, small_windows, story
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.fault]
 STEPS = 960  # twenty days by the half hour; a retraining needs thirty-eight
@@ -32,10 +32,10 @@ def test_usual_prices_raise_no_alert(copy: App) -> None:
     assert_quiet(simulate(copy, "none", 100, *FASTER))
 
 
+@pytest.mark.long
 def test_a_crisis_is_noticed_learnt_from_and_served_by_the_better_policy(copy: App) -> None:
     found = simulate(copy, "crisis", 100, *FASTER)
-    incident = line_of(found, "retrain_started")["incident"]
-    lines = [line for line in found.audit if line.get("incident") == incident]
+    lines = story(found)
     assert [line["event"] for line in lines[:6]] == STORY[:6], found.output[-8000:]
     assert lines[0]["key_result"] == "KR9"
     challenger, better = line_of(found, "challenger"), line_of(found, "compared")["better"]
