@@ -352,6 +352,7 @@ def test_a_missed_key_result_reaches_the_actions_server(folder: Path, live: Any)
     telemetry.MODEL.labels("v1").set(1)
     timers = telemetry.timers(frozenset({"/ask"}))
     timers["/ask", "2xx"].observe(0.01)
+    telemetry.unanswered(frozenset({"/ask"}))
     with contextlib.ExitStack() as stack:
         ports = {name: benchmark.free_port() for name in ("prometheus", "alertmanager")}
         for name, registry in {"service": REGISTRY, "monitor": monitor.registry}.items():
