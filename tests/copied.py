@@ -6,6 +6,7 @@ functions here.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import psutil
@@ -217,3 +219,12 @@ def edit(path: Path, change: Any) -> None:
     values = yaml.safe_load(path.read_text())
     change(values)
     path.write_text(yaml.safe_dump(values))
+
+
+def service(folder: Path) -> ModuleType:
+    """service.py of a folder, which loads the model there; logs go below the working directory."""
+    given = importlib.util.spec_from_file_location("service_of_a_copy", folder / "service.py")
+    assert given and given.loader
+    module = importlib.util.module_from_spec(given)
+    given.loader.exec_module(module)
+    return module

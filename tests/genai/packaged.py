@@ -1,7 +1,6 @@
 """A packaged service around the small model, asked behind its guard, and what it has logged."""
 
 import asyncio
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -29,15 +28,6 @@ def packaged(masked_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     params.write_json(tmp_path / "provenance.json", chain)
     shutil.copytree(masked_export, tmp_path / "export")
     return tmp_path
-
-
-def service(folder: Path) -> ModuleType:
-    """service.py of a folder, which loads the model there; logs go below the working directory."""
-    given = importlib.util.spec_from_file_location("service_of_a_copy", folder / "service.py")
-    assert given and given.loader
-    module = importlib.util.module_from_spec(given)
-    given.loader.exec_module(module)
-    return module
 
 
 def post(module: ModuleType, path: str, question: Any) -> httpx.Response:

@@ -6,9 +6,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+from copied import service
 
 from genai import replies
-from genai.packaged import RECORD, post, service
+from genai.packaged import RECORD, post
 
 
 def test_replies_are_records_and_leak_nothing(packaged: Path) -> None:

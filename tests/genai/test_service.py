@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import upstream
+from copied import service
 from predictor import Piece
 
-from genai.packaged import RECORD, asked, events, logged, post, service
+from genai.packaged import RECORD, asked, events, logged, post
 from genai.remote import Handler, chunk
 from genai.small import INSTRUCTION
 from shared import params

@@ -10,10 +10,10 @@ import httpx
 import pandas as pd
 import pytest
 import store
+from copied import service
 
 from shared import guards, serving
 from shared.direct import Direct
-from timeseries.tourism import service
 
 pytestmark = pytest.mark.pipeline
 

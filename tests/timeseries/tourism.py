@@ -3,7 +3,6 @@
 Forecasts come from the service's own code, without HTTP; windows are judged as the monitor does.
 """
 
-import importlib.util
 import itertools
 import json
 import os
@@ -12,13 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import judged
 import pytest
 import yaml
-from copied import open_gate
+from copied import open_gate, service
 
 from shared import lineage, objectives, params, releasing
 from shared.workspace import DVC, environment
@@ -68,15 +66,6 @@ def tourism(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = {"candidates": ["combination"], "folds": 1, "trees": 30, "max_rows": 40000}
     reproduce(folder, ingest={"limit": SERIES}, train=train, evaluate={"peer": False})
     return folder
-
-
-def service(folder: Path) -> ModuleType:
-    """service.py of a folder, which loads the model there; logs go below the working directory."""
-    given = importlib.util.spec_from_file_location("service_of_a_copy", folder / "service.py")
-    assert given and given.loader
-    module = importlib.util.module_from_spec(given)
-    given.loader.exec_module(module)
-    return module
 
 
 class World:
