@@ -1,10 +1,12 @@
 """The same answers from another OpenAI-compatible server: vLLM on a GPU with the merged model.
 
-`service.upstream` in params.yaml names it; guards, limits, log and provenance stay here.
+`service.upstream` in params.yaml names it, the environment variable UPSTREAM_KEY has the key that
+it may ask for; guards, limits, log and provenance stay here.
 """
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from shared.guards import BadInput
 Json = dict[str, Any]
 Messages = list[dict[str, str]]
 Stopped = Callable[[], bool]
+TOLD = {413: "cannot read that much", 429: "has no free place; try again"}  # as they are; else 503
 
 
 class Asked(NamedTuple):
@@ -44,11 +47,13 @@ class Server:
 
     def __init__(self, url: str, model: str, seconds: float) -> None:
         self.url, self.model, self.seconds = url.rstrip("/"), model, seconds
+        key = os.environ.get("UPSTREAM_KEY")
+        self.headers = {"authorization": f"Bearer {key}"} if key else {}
 
     def generate(
         self, messages: Messages, schema: Json | None, most: int, stopped: Stopped
     ) -> Iterator[Piece]:
-        """Pieces of the answer as they come. Raises BadInput, 503, when the server fails.
+        """Pieces of the answer as they come. Raises BadInput: 503 when the server fails, or TOLD.
 
         messages: as `alone` or `conversation` gives them; schema: None for free text, else bounded
         as it is for the model here.
@@ -66,9 +71,11 @@ class Server:
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         try:
             where = f"{self.url}/chat/completions"
-            with httpx.stream("POST", where, json=body, timeout=self.seconds) as response:
-                if response.status_code != 200:
-                    raise BadInput("upstream", f"answered {response.status_code}", 503)
+            own: Json = {"headers": self.headers, "timeout": self.seconds}
+            with httpx.stream("POST", where, json=body, **own) as response:
+                if (status := response.status_code) != 200:
+                    reason = TOLD.get(status, f"answered {status}")
+                    raise BadInput("upstream", reason, status if status in TOLD else 503)
                 yield from _pieces(response.iter_lines(), stopped)
         except BadInput:
             raise

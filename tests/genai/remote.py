@@ -15,10 +15,12 @@ class Handler(BaseHTTPRequestHandler):
     """Speaks as vLLM does: events with deltas and log-probabilities, then the end mark."""
 
     seen: ClassVar[dict[str, Any]] = {}
+    key: ClassVar[str | None] = None
     chunks: ClassVar[list[str]] = []
     status, delay_s = 200, 0.0
 
     def do_POST(self) -> None:
+        Handler.key = self.headers["authorization"]
         Handler.seen = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.send_response(Handler.status)
         self.send_header("content-type", "text/event-stream")

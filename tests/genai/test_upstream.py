@@ -83,6 +83,23 @@ def test_a_server_that_refuses_or_is_not_there_is_told_as_such(url: str) -> None
         assert (refused.value.status, refused.value.reason) == (503, reason)
 
 
+@pytest.mark.parametrize(("answered", "told"), [(413, 413), (429, 429), (401, 503)])
+def test_what_a_client_can_mend_is_told_as_such(url: str, answered: int, told: int) -> None:
+    Handler.status = answered
+    with pytest.raises(BadInput) as refused:
+        generate(url)
+    assert (refused.value.field, refused.value.status) == ("upstream", told)
+
+
+def test_the_key_comes_from_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Handler.chunks = [chunk("{}", -0.1), "[DONE]"]
+    for key, sent in ((None, None), ("a key", "Bearer a key")):
+        if key:
+            monkeypatch.setenv("UPSTREAM_KEY", key)
+        generate(url)
+        assert Handler.key == sent
+
+
 def test_the_other_server_reads_what_the_model_here_would(predictor: Any) -> None:
     """No special token of the text, and no more of it than in training."""
     from upstream import readable
