@@ -2,6 +2,7 @@
 who leave. An answer is generated in a thread, and its pieces come to the event loop one by one."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -31,15 +32,19 @@ class Turns:
         stop, loop = threading.Event(), asyncio.get_running_loop()
         queue: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
 
+        def tell(what: Callable[..., None], *arguments: Piece | Exception | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and all who listened
+                loop.call_soon_threadsafe(what, *arguments)
+
         def work() -> None:
             last: Exception | None = None
             try:
                 for piece in generate(stop.is_set):
-                    loop.call_soon_threadsafe(queue.put_nowait, piece)
+                    tell(queue.put_nowait, piece)
             except Exception as error:
                 last = error
-            loop.call_soon_threadsafe(self.places.release)
-            loop.call_soon_threadsafe(queue.put_nowait, last)
+            tell(self.places.release)
+            tell(queue.put_nowait, last)
 
         threading.Thread(target=work, daemon=True).start()
         end, look = loop.time() + self.seconds, loop.time() + LOOK_S

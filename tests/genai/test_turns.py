@@ -195,3 +195,27 @@ def test_an_error_of_the_generation_reaches_the_caller() -> None:
         assert await said(turns, Client(), counting(1)) == "0"
 
     asyncio.run(check())
+
+
+def test_an_answer_that_outlives_its_event_loop_ends_quietly() -> None:
+    ended = threading.Event()
+
+    def generate(stopped: Callable[[], bool]) -> Iterator[Piece]:
+        yield Piece("a", 1, 0.0)
+        ended.wait(5)
+        yield Piece("b", 1, 0.0)
+
+    async def first() -> None:
+        await anext(Turns(1, 1, 5).pieces(Client(), generate))  # type: ignore[arg-type]
+
+    failed: list[Any] = []
+    former, threading.excepthook = threading.excepthook, failed.append
+    try:
+        asyncio.run(first())
+        ended.set()
+        for thread in threading.enumerate():
+            if thread.daemon and "work" in thread.name:
+                thread.join(5)
+    finally:
+        threading.excepthook = former
+    assert not failed
