@@ -59,13 +59,14 @@ def build(folder: Path, platform: str) -> list[str]:
         raise SystemExit("packaged before the last dvc repro; run: dvc repro --force -s package")
     service, watching = images.build(folder, "cloud", platform), watchers()
     arguments = ["--file", str(engine.DEPLOY / "Dockerfile.worker")]
-    given = {"BASE_IMAGE": engine.base_image(platform), **pulled(watching)}
+    base = engine.base_image(platform)
+    given = {"BASE_IMAGE": base, **pulled(watching)}
     given |= {name.upper(): str(chain[name]) for name in ("git_commit", "git_dirty")}
     if index := os.environ.get("PIP_EXTRA_INDEX_URL"):
         given["PIP_EXTRA_INDEX_URL"] = index
     for key, value in given.items():
         arguments += ["--build-arg", f"{key}={value}"]
-    for key, value in images.labels(folder, chain).items():
+    for key, value in (images.labels(folder, chain) | images.based(base)).items():
         arguments += ["--label", f"{key}={value}"]
     names = [images.tag(chain, stage, platform) for stage in ("worker", "single")]
     with context(folder) as place:
