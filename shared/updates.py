@@ -57,8 +57,9 @@ def install(
             name = provenance.packaged(service)["name"]
             if manifest.name != name:
                 raise Refused(f"the bundle is for {manifest.name}, this is {name}")
-        if lineage.current(live) != manifest.folder:
-            attempts.check(manifest, live, allow_downgrade)
+            if new := lineage.current(live) != manifest.folder:
+                attempts.check(manifest, live, allow_downgrade)
+        if new:
             _prepare(bundle, manifest, live, keys, service)
             _switch(manifest, live)
         elif not bundles.intact(lineage.serving(live)):
