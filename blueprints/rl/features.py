@@ -33,11 +33,19 @@ class Moments(NamedTuple):
 def forecasts(windows: Array, day: int) -> Array:
     """[n, plans, day - 1] prices expected after the present; windows: [n, 7 * day]."""
     present, same = windows[:, -1:], windows[:, -day - 1 : -day]
-    yesterday = windows[:, -day:-1]
-    ahead = np.arange(1, day) * 24 / day
-    moved = yesterday + (present - same) * np.exp(-ahead / FADE_HOURS)
-    week = windows.reshape(len(windows), DAYS, day)[:, :, :-1].mean(axis=1)
-    return np.stack([yesterday, moved, week], axis=1)
+    found = np.empty((len(windows), len(PLANS), day - 1))
+    yesterday, moved, week = found[:, 0], found[:, 1], found[:, 2]
+    yesterday[:] = windows[:, -day:-1]
+    np.add(yesterday, (present - same) * fading(day), out=moved)
+    np.add.reduce(windows.reshape(len(windows), DAYS, day)[:, :, :-1], axis=1, out=week)
+    week /= DAYS
+    return found
+
+
+@functools.cache
+def fading(day: int) -> Array:
+    """[day - 1] what is left, at each step ahead, of the present's distance from yesterday."""
+    return np.asarray(np.exp(-np.arange(1, day) * 24 / day / FADE_HOURS))
 
 
 def mended(window: Array, day: int) -> Array:
@@ -105,15 +113,16 @@ def observe(battery: Battery, seen: Moments, charge: Array, before: Array) -> Ar
 
     charge: [n] MWh; before: [n] MW of the step before (matters only where the ramp is limited).
     """
-    low, high = physics.limits(battery, charge, before)
-    stay = planning.worth(battery, seen.value, charge)
+    extremes = np.stack(physics.limits(battery, charge, before))
+    moved = physics.move(battery, charge, extremes)
+    charges = np.concatenate([charge[None], moved.charge])
+    worth = planning.worth(battery, seen.value, charges)
+    money = physics.money(battery, seen.price, moved)[..., None]
     size = (seen.unit * battery.power_mw * battery.step_hours)[:, None]
+    gains = np.arcsinh((money + worth[1:] - worth[0]) / size)
+    powers = (extremes / battery.power_mw)[..., None]
     parts = [seen.fixed, (charge / battery.energy_mwh)[:, None] * 2 - 1]
-    for extreme in (low, high):
-        moved = physics.move(battery, charge, extreme)
-        gain = physics.money(battery, seen.price, moved)[:, None]
-        gain = gain + planning.worth(battery, seen.value, moved.charge) - stay
-        parts += [np.arcsinh(gain / size), (extreme / battery.power_mw)[:, None]]
+    parts += [gains[0], powers[0], gains[1], powers[1]]
     if battery.ramp_mw is not None:
         parts.append((before / battery.power_mw)[:, None])
     both = np.concatenate(parts, axis=1)

@@ -89,11 +89,12 @@ def path(battery: Battery, prices: Array) -> Array:
 
 
 def worth(battery: Battery, value: Array, charge: Array) -> Array:
-    """[n, ..., levels + 1] values at the charges [n]: linear between levels, [n, ...]."""
+    """[n, ..., levels + 1] values at charges [n]: linear between levels, [n, ...]; at [m, n], so
+    many at once, [m, n, ...]."""
     number = levels(battery)
     place = np.minimum(np.maximum(charge / battery.energy_mwh, 0), 1) * number
     low = np.minimum(place.astype(int), number - 1)
     rows = np.arange(len(value))
     below, above = value[rows, ..., low], value[rows, ..., low + 1]
-    share = (place - low).reshape(-1, *[1] * (value.ndim - 2))
+    share = (place - low).reshape(*place.shape, *[1] * (value.ndim - 2))
     return below + share * (above - below)

@@ -75,3 +75,10 @@ def test_worth_is_linear_between_levels() -> None:
     value = np.array([[0.0, 10, 18, 24, 28]])
     at = [planning.worth(battery, value, np.array([charge]))[0] for charge in (0, 0.5, 1, 3.5, 4)]
     assert at == pytest.approx([0, 5, 10, 26, 28])
+
+
+def test_several_charges_of_each_battery_at_once_are_worth_what_each_is_alone() -> None:
+    battery, rng = physics.Battery(1.0), np.random.default_rng(0)
+    value, charges = rng.normal(size=(5, 3, 5)), rng.uniform(-1, 5, (2, 5))
+    each = [planning.worth(battery, value, charge) for charge in charges]
+    assert np.array_equal(planning.worth(battery, value, charges), each)
