@@ -115,6 +115,17 @@ class Joined:
         rows = [parsed(record) | {"truth": parsed(truth)} for record, truth in found]
         return rows[::-1]
 
+    def answers(self, model: str) -> int:
+        query = "SELECT count(*) FROM requests WHERE model = ? "
+        query += f"AND {ANSWER}"
+        return int(self.database.execute(query, (model,)).fetchone()[0])
+
+    def answered(self, model: str, count: int, newest: bool = False) -> list[Row]:
+        """The first answers of a model, or the newest, from there on."""
+        query = "SELECT record FROM requests WHERE model = ? "
+        query += f"AND {ANSWER} ORDER BY n {'DESC' if newest else ''} LIMIT ?"
+        return [parsed(record) for (record,) in self.database.execute(query, (model, count))]
+
     def unlabelled(self, count: int) -> list[Row]:
         """The newest answers without truth."""
         query = "SELECT record FROM requests WHERE id NOT IN (SELECT id FROM labels) "
