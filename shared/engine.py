@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -130,17 +131,20 @@ def install(*packages: str) -> None:
 
 
 def base_image(wanted: str) -> str:
-    """The tag of a base image for a platform, e.g. linux/arm64: pulled, or made here.
+    """The name of a base image for a platform, e.g. linux/arm64: pulled, or made here.
 
     A tag holds one platform, so that of a foreign one made here has its architecture in its name.
+    Where the Dockerfiles say a digest, nothing else of that tag is taken but what was made here.
     """
-    architecture = wanted.partition("/")[2]
+    architecture, usual = wanted.partition("/")[2], reference()
     made = BASE if wanted == native() else f"{BASE}-{architecture}"
-    for tag in {made, BASE}:
-        if works("image", "inspect", tag) and wanted.endswith(_architecture(tag)):
-            return tag
-    if works("pull", "--quiet", "--platform", wanted, BASE):
-        return BASE
+    named = [usual] if "@" in usual else [made, BASE]
+    if found := _there(named, wanted):
+        return found
+    if works("pull", "--quiet", "--platform", wanted, usual):
+        return usual
+    if found := _there([made], wanted):
+        return found
     print(f"engine: {BASE} cannot be pulled; it is made of Debian's packages", file=sys.stderr)
     emulate(wanted)
     with making():
@@ -154,8 +158,19 @@ def base_image(wanted: str) -> str:
     return made
 
 
-def _architecture(tag: str) -> str:
-    return docker("image", "inspect", "--format", "{{.Architecture}}", tag)
+def reference() -> str:
+    """BASE as the Dockerfiles name it, which may pin it: python:3.11-slim@sha256:..."""
+    text = (DEPLOY / "Dockerfile.cloud").read_text(encoding="utf-8")
+    return str(re.findall(r"^ARG BASE_IMAGE=(\S+)$", text, re.MULTILINE)[0])
+
+
+def _there(names: list[str], wanted: str) -> str | None:
+    """The first of these images that is here, for this platform."""
+    for name in names:
+        architecture = ("image", "inspect", "--format", "{{.Architecture}}", name)
+        if works("image", "inspect", name) and wanted.endswith(docker(*architecture)):
+            return name
+    return None
 
 
 def emulate(wanted: str) -> None:

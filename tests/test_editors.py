@@ -89,8 +89,11 @@ def test_the_update_bot_knows_every_file_that_pins() -> None:
         name = f"shared/deploy/{file}"
         assert any(re.search(one.strip("/"), name) for one in manager["managerFilePatterns"])
         wanted = manager["matchStrings"][0].replace("(?<", "(?P<")
-        found = re.search(wanted, (ROOT / name).read_text())
-        assert found and found.groupdict() == {"depName": "python", "currentValue": "3.11-slim"}
+        text, digest = (ROOT / name).read_text(), f"sha256:{'1' * 64}"
+        for more, pinned in (("", None), (f"@{digest}", digest)):
+            found = re.search(wanted, text.replace("3.11-slim", f"3.11-slim{more}", 1))
+            assert found and found["depName"] == "python" and found["currentValue"] == "3.11-slim"
+            assert found["currentDigest"] == pinned
 
 
 def test_security_says_where_and_for_how_long() -> None:

@@ -131,3 +131,38 @@ def test_a_base_image_of_another_platform_is_pulled(
     command(path / "first", "docker", PLUGIN.replace("rest", script))
     assert engine.base_image("linux/arm64") == engine.BASE
     assert "pull --quiet --platform linux/arm64" in (path / "asked").read_text()
+
+
+PINNED = f"{engine.BASE}@sha256:{'1' * 64}"
+
+
+@pytest.mark.parametrize("answers", ["image", "pull"])
+def test_a_digest_in_the_dockerfile_is_taken_and_no_other_of_its_tag(
+    path: Path, monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    """answers: is it here, or is it to be had?"""
+    monkeypatch.setattr(engine, "reference", lambda: PINNED)
+    monkeypatch.setattr(engine, "native", lambda: "linux/amd64")
+    script = (
+        f'echo "$@" >> {path}/asked; case "$*" in {answers}*{PINNED}) echo amd64;; *) exit 1;; esac'
+    )
+    command(path / "first", "docker", PLUGIN.replace("rest", script))
+    assert engine.base_image("linux/amd64") == PINNED
+    assert ("pull" in (path / "asked").read_text()) == (answers == "pull")
+
+
+def test_without_a_registry_what_was_made_here_stands_for_the_digest(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "reference", lambda: PINNED)
+    monkeypatch.setattr(engine, "native", lambda: "linux/amd64")
+    script = f'case "$*" in image*{engine.BASE}) echo amd64;; *) exit 1;; esac'
+    command(path / "first", "docker", PLUGIN.replace("rest", script))
+    assert engine.base_image("linux/amd64") == engine.BASE
+
+
+def test_all_dockerfiles_name_the_same_base() -> None:
+    texts = [file.read_text() for file in engine.DEPLOY.glob("Dockerfile.*")]
+    named = {line for text in texts for line in text.splitlines() if "ARG BASE_IMAGE=" in line}
+    assert named == {f"ARG BASE_IMAGE={engine.reference()}"}
+    assert engine.reference().partition("@")[0] == engine.BASE
