@@ -145,7 +145,8 @@ def test_200_windows_of_held_out_images_are_quiet_and_three_of_every_shift_are_n
     if not (FOLDER / "export/model.json").exists():
         pytest.skip("needs what the pipeline makes: dvc repro")
     assert breached(held_out("none"), 200) == {}
+    of_light = {"darker", "negative"}  # the others leave brightness and contrast as they were
     for shift in traffic.SHIFTS.keys() - {"none"}:
-        noticed, pool = "KR14" if shift == "misplaced" else "KR7", held_out(shift)
+        noticed, pool = "KR7" if shift in of_light else "KR14", held_out(shift)
         for seed in range(20):
             assert breached(pool, 3, seed).get(noticed) == 3, shift
