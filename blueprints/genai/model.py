@@ -64,10 +64,12 @@ def with_adapter(base: Any, config: TrainParams) -> Any:
 
 
 def save(model: Any, folder: Path = ADAPTER) -> None:
-    """The adapter alone, as safetensors; no path of this machine goes into its settings."""
+    """The adapter alone, as safetensors; the same bytes for the same weights, on any machine."""
     model.save_pretrained(folder, safe_serialization=True)
     settings = params.read_json(folder / "adapter_config.json")
     settings["base_model_name_or_path"] = None  # peft writes it itself
+    if isinstance(settings["target_modules"], list):  # a set of peft: each process orders it anew
+        settings["target_modules"].sort()
     params.write_json(folder / "adapter_config.json", settings)
     (folder / "README.md").unlink(missing_ok=True)  # a card of empty headings
 

@@ -6,12 +6,12 @@
 Only the answers are learnt; the prompt's tokens give no loss.
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
 import base
+import checkpoint
 import model
 import pandas as pd
 import torch
@@ -19,11 +19,10 @@ from model import MODELS, TrainParams
 from peft.helpers import disable_input_dtype_casting
 from recorder import Recorder, history
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from shared import params
 
-CHECKPOINT, PREPARED = Path("checkpoint"), Path("data/prepared")
+PREPARED = Path("data/prepared")
 IGNORED = -100  # of labels, by the loss of transformers
 SHORT = 512  # tokens
 
@@ -99,28 +98,11 @@ def arguments(config: TrainParams, folder: Path, number: int) -> TrainingArgumen
     return found
 
 
-def checkpoint_folder(config: TrainParams, place: Path) -> Path:
-    """The folder for what is learnt on this base model, at `place`, with these data, parameters and
-    scripts; others go."""
-    digest = hashlib.sha256(config.model_dump_json().encode())
-    begin = [place, Path(config.adapter)] if config.adapter else [place]
-    start = [path for folder in begin for path in sorted(folder.glob("*")) if path.is_file()]
-    scripts = sorted(Path(__file__).parent.glob("*.py"))
-    for path in [PREPARED / "examples.parquet", *start, *scripts]:
-        with path.open("rb") as file:  # in pieces: a base model has gigabytes
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    folder = CHECKPOINT / digest.hexdigest()[:16]
-    if not folder.exists():
-        shutil.rmtree(CHECKPOINT, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def main() -> None:
     config = params.stage("train", TrainParams)
     place = base.folder(params.read("model", base.ModelParams))
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    folder = checkpoint_folder(config, place)
+    folder = checkpoint.folder(config, place, PREPARED / "examples.parquet")
     examples = {name: Examples(name) for name in ("train", "validation")}
     start = base.load(place, model.dtype(config.precision), attention(examples["train"]))
     network = model.with_adapter(start, config)
@@ -133,13 +115,13 @@ def main() -> None:
         callbacks=[Recorder(), EarlyStoppingCallback(config.patience)],
     )
     with disable_input_dtype_casting(network):  # autocast does it, with fewer copies
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=checkpoint.newest(folder))
     if trainer.is_world_process_zero():
         shutil.rmtree(MODELS, ignore_errors=True)
         model.save(trainer.model)
         losses = history(trainer.state.log_history)
         losses.to_csv(MODELS / "history.csv", index=False)
-        shutil.rmtree(CHECKPOINT)
+        shutil.rmtree(checkpoint.CHECKPOINT)
         best = losses.loc[losses["val_loss"].idxmin()]
         print(f"train: epoch {best['epoch']:g}, validation loss {best['val_loss']:.4f} -> {MODELS}")
 

@@ -1,11 +1,14 @@
 """Batches end with the answers, losses are read from the log, and only the adapter learns."""
 
-import shutil
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import base
+import checkpoint
 import model
 import pandas as pd
 import pytest
@@ -13,7 +16,6 @@ import torch
 import train
 from model import TrainParams
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 CONFIG: dict[str, Any] = {
     "adapter": None,
@@ -119,42 +121,6 @@ def test_an_adapter_learns_on(small: Path, tmp_path: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with examples, a base model and an adapter, as far as their bytes are looked at."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("data/prepared/examples.parquet", "base/weights", "adapter/weights"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    return tmp_path
-
-
-def place(base: str = "base", **change: Any) -> Path:
-    return train.checkpoint_folder(TrainParams(**(CONFIG | change)), Path(base))
-
-
-def test_other_parameters_forget_the_checkpoint(prepared: Path) -> None:
-    first = place()
-    assert place() == first and first.exists()
-    second = place(rank=8)
-    assert second != first and not first.exists()
-    third = place(adapter="adapter")
-    (prepared / "adapter/weights").write_bytes(b"y")
-    assert len({first, second, third, place(adapter="adapter")}) == 4
-
-
-def test_another_base_model_forgets_the_checkpoint(prepared: Path) -> None:
-    """By another name, or other weights under the same."""
-    first = place()
-    shutil.copytree(prepared / "base", prepared / "same")
-    assert place("same") == first, "it is the same model, wherever it lies"
-    (prepared / "same/config.json").write_bytes(b"{}")
-    second = place("same")
-    (prepared / "base/weights").write_bytes(b"y")
-    (prepared / "base/folder").mkdir()
-    assert len({first, second, place()}) == 3
-
-
 def test_precision_is_what_the_processor_has() -> None:
     assert model.dtype("fp32") == torch.float32 and model.dtype("bf16") == torch.bfloat16
     wanted = torch.bfloat16 if model.has_bf16() or torch.cuda.is_available() else torch.float32
@@ -201,8 +167,26 @@ def test_a_killed_run_has_no_more_patience_than_one_that_was_not(
     with pytest.raises(KeyboardInterrupt):
         trainer(Killed()).train()
     second = trainer()
-    second.train(resume_from_checkpoint=get_last_checkpoint(tmp_path))
+    second.train(resume_from_checkpoint=checkpoint.newest(tmp_path))
     assert second.state.epoch == 4
+
+
+def test_an_adapter_is_the_same_file_in_every_process(small: Path, tmp_path: Path) -> None:
+    """peft keeps the names of the layers in a set, whose order each process draws anew."""
+    told = """
+import sys, base, model
+from pathlib import Path
+config = model.TrainParams(**eval(sys.argv[1]))
+model.save(model.with_adapter(base.load(Path(sys.argv[2])), config), Path(sys.argv[3]))
+"""
+    files = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        command = [sys.executable, "-c", told, repr(CONFIG), str(small / "tiny"), str(folder)]
+        here = {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run(command, check=True, env=os.environ | here)
+        files.append((folder / "adapter_config.json").read_text())
+    assert files[0] == files[1]
 
 
 def test_an_adapter_names_no_path_of_this_machine(small: Path, tmp_path: Path) -> None:
