@@ -20,6 +20,7 @@ LOCKED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108
 LOCKED += ["--security-opt", "no-new-privileges", "--pids-limit", "200"]
 # What an emulated ONNX Runtime would read of the processor below is nonsense to it, and it crashes.
 CPUINFO = engine.DEPLOY / "cpuinfo.arm64"
+PATIENCE_S = 600  # with one answer: a language model on an emulated processor takes minutes
 # KiB of all processes but the one that asks; what several share is divided among them.
 TAKEN = """
 import os, pathlib
@@ -149,7 +150,7 @@ def request(url: str, token: str, body: bytes | None = None) -> tuple[int, Any]:
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     asked = urllib.request.Request(url, body, headers)  # noqa: S310 (our own service)
     try:
-        with urllib.request.urlopen(asked, timeout=120) as response:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as response:  # noqa: S310
             return int(response.status), json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

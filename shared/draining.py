@@ -14,20 +14,22 @@ IN_PROGRESS = "service_requests_in_progress "
 AT_A_TIME = 4  # requests in progress when it is told to stop
 
 
-def drains(service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIME) -> float:
+def drains(
+    service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIME, grace_s: int = GRACE_S
+) -> float:
     """Told to stop while requests arrive, it answers them, takes no new one and ends with code 0.
 
-    Gives the seconds from SIGTERM to the end.
+    grace_s: between SIGTERM and SIGKILL. Gives the seconds from SIGTERM to the end.
     """
     sockets = [begun(service, path, body) for _ in range(at_a_time)]
     in_progress(service, at_a_time)
     begin = time.monotonic()
-    command = ("stop", "--time", str(GRACE_S), service.identity)
+    command = ("stop", "--time", str(grace_s), service.identity)
     stopping = threading.Thread(target=engine.docker, args=command)
     stopping.start()
     # BentoML's parent process keeps the socket open: who comes now waits in vain, or is refused.
     while container.status(service.url + "/readyz", seconds=0.5) == 200:
-        expect(time.monotonic() < begin + GRACE_S, "it goes on taking requests")
+        expect(time.monotonic() < begin + grace_s, "it goes on taking requests")
         time.sleep(0.05)
     for connection in sockets:  # all before the first answer, which may take longer than a body may
         complete(connection, body)
@@ -42,7 +44,7 @@ def drains(service: Container, path: str, body: bytes, at_a_time: int = AT_A_TIM
 def begun(service: Container, path: str, body: bytes) -> socket.socket:
     """A request of which the last byte is missing; it counts as in progress."""
     host, _, port = service.url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=120)
+    connection = socket.create_connection((host, int(port)), timeout=container.PATIENCE_S)
     head = [f"POST {path} HTTP/1.1", f"host: {host}", f"authorization: Bearer {service.token}"]
     head += ["content-type: application/json", f"content-length: {len(body)}", "", ""]
     connection.sendall("\r\n".join(head).encode() + body[:-1])

@@ -66,7 +66,7 @@ class Replay:
         # Servers close idle connections after five seconds: ours are given up before that.
         limits = httpx.Limits(max_connections=self.asked.clients * 2, keepalive_expiry=2)
         async with httpx.AsyncClient(
-            base_url=self.asked.url, timeout=60, limits=limits, trust_env=False
+            base_url=self.asked.url, timeout=self.asked.timeout, limits=limits, trust_env=False
         ) as client:
             for number in itertools.islice(itertools.count(), self.asked.count):
                 wait = begin + number / self.asked.rate - time.monotonic()
@@ -147,6 +147,7 @@ def arguments(description: str | None, shifts: Iterable[str], rate: float) -> ar
         "--truth-share", type=float, default=1.0, help="of requests whose truth comes"
     )
     parser.add_argument("--truth-after", type=float, default=2.0, help="seconds until it comes")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds an answer may take")
     parser.add_argument("--seed", type=int, default=0, help="draws what is sent")
     return parser.parse_args()
 

@@ -82,7 +82,7 @@ def compared(service: Container, other: str, folder: Path, asked: argparse.Names
     here = asked.platform == engine.native()
     with Tee(service.url, other, service.token, 0.0 if here else TOLERANCE) as tee:
         command = [sys.executable, "traffic.py", "--url", tee.url, "--clients", "1"]
-        command += ["--rate", "1000", *extent(asked, here)]
+        command += ["--rate", "1000", "--timeout", str(container.PATIENCE_S), *extent(asked, here)]
         done = subprocess.run([*command, "--truth-share", "0"], cwd=folder, check=False)
     expect(done.returncode == 0 and tee.asked > 1, f"traffic.py failed after {tee.asked} answers")
     expect(not tee.wrong, f"{len(tee.wrong)} held-out inputs are refused: {tee.wrong[:2]}")
@@ -97,6 +97,14 @@ def extent(asked: argparse.Namespace, here: bool) -> list[str]:
     if here and asked.count is None:
         return ["--once"]
     return ["--count", str(asked.count or FEW), "--seconds", str(asked.seconds)]
+
+
+def settings(folder: Path, slow: int) -> dict[str, str]:
+    """Of the environment: held-out data are old, and an emulated service may take its time."""
+    service = params.load_yaml(folder / "build/params.yaml")["service"]
+    limits = {name: value for name, value in service.items() if name.endswith("_s") and value}
+    given = {f"SERVICE_{name.upper()}": f"{value * slow}" for name, value in limits.items()}
+    return given | {"SERVICE_MAX_AGE_STEPS": "null"}
 
 
 def least_ready_s(name: str, platform: str, first: float, most: float) -> float:
@@ -119,8 +127,8 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
     if not engine.works("image", "inspect", name):
         wanted = f"make image B={folder.resolve().name} TARGET={asked.target}"
         raise SystemExit(f"{name} is not built yet; run: {wanted}")
-    # Held-out data are old.
-    variables, slow = {"SERVICE_MAX_AGE_STEPS": "null"}, SLOW if emulated else 1
+    slow = SLOW if emulated else 1
+    variables = settings(folder, slow)
     budget = images.budget(folder, asked.target)
     limits = [] if emulated else container.limited(budget.memory_mb)
     with (
@@ -137,7 +145,7 @@ def smoke(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
         figures |= {"differ": len(tee.differences)}
         figures |= {"worst_distance": tee.worst} if math.isfinite(tee.worst) else {}  # of numbers
         body = examples(service.url, service.token)[path]
-        figures["drained_s"] = draining.drains(service, path, body)
+        figures["drained_s"] = draining.drains(service, path, body, grace_s=draining.GRACE_S * slow)
     figures["ready_s"] = service.ready_s
     if not emulated and budget.ready_s:
         figures["ready_s"] = least_ready_s(name, asked.platform, service.ready_s, budget.ready_s)

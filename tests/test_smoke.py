@@ -133,6 +133,17 @@ def test_a_budget_that_is_exceeded_fails_build_and_smoke_with_the_figure(
         path.write_text(yaml.safe_dump(OBJECTIVES))
 
 
+def test_an_emulated_service_has_more_time_for_everything(tmp_path: Path) -> None:
+    service = {"timeout_s": 10, "wait_s": 0.5, "idle_s": None, "threads": 2}
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/params.yaml").write_text(yaml.safe_dump({"service": service}))
+    same = {"SERVICE_MAX_AGE_STEPS": "null"}
+    assert smoke.settings(tmp_path, 20) == same | {
+        "SERVICE_TIMEOUT_S": "200",
+        "SERVICE_WAIT_S": "10.0",
+    }
+
+
 def test_an_image_that_is_not_built_is_asked_for(
     packaged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
