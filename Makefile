@@ -30,7 +30,7 @@ unexport MLFLOW_TRACKING_URI
 endif
 
 .PHONY: help setup storage tools demo repro serve live simulate-drift bench ui retrain promote rollback test test-one unit pipelines containers always changed long \
-  hardness image smoke sbom deploy-files backup restore canary promote-cloud rollback-cloud push release-files sign-release release-notes release check secrets vulnerabilities licences lock clean
+  hardness image smoke sbom deploy-files backup restore canary shadow promote-cloud rollback-cloud push release-files sign-release release-notes release check secrets vulnerabilities licences lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -107,6 +107,9 @@ backup restore: setup  ## of what the standalone stack keeps, restore while it i
 
 canary: setup  ## some requests for what was packaged, in a copy of the manifests: make canary B=cv PLACE=~/cv WEIGHT=10
 	cd blueprints/$(ONE) && python -m shared.canary start --place "$(PLACE)" --weight $(or $(WEIGHT),10)
+
+shadow: setup  ## a copy of all requests for what was packaged, whose answers nobody gets: make shadow B=cv PLACE=~/cv
+	cd blueprints/$(ONE) && python -m shared.canary shadow --place "$(PLACE)"
 
 promote-cloud: setup  ## the canary gets all requests: make promote-cloud B=cv PLACE=~/cv
 	cd blueprints/$(ONE) && python -m shared.canary promote --place "$(PLACE)"

@@ -1,12 +1,15 @@
-"""A release in Kubernetes for some requests first: a canary by weight, and the way back.
+"""A release in Kubernetes for some requests first: a canary by weight, or in the shadow, and the
+way back.
 
-    python -m shared.canary start --place PLACE --weight 10     in a blueprint's folder
+    python -m shared.canary shadow --place PLACE                in a blueprint's folder
+    python -m shared.canary start --place PLACE --weight 10
     python -m shared.canary promote|rollback --place PLACE
     kubectl apply -k PLACE/production                           after each of them
 
 PLACE is a copy of dist/deploy/cloud, made by the first `start`: in it `base` serves, `next` is the
-canary's, `before` served before. An HTTPRoute of the Gateway API shares the requests out. What was
-killed is finished by the same command once more, or taken back by `rollback`.
+canary's, `before` served before. An HTTPRoute of the Gateway API shares the requests out; in the
+shadow, the canary gets a copy of each and nobody its answers. What was killed is finished by the
+same command once more, or taken back by `rollback`.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import yaml
 PACKAGED = Path("dist/deploy/cloud")
 LABEL = "app.kubernetes.io/name"
 RELEASE = "release"  # a component of every overlay in PLACE
+SHADOW_LOG = "/logs/shadow"
 Json = dict[str, Any]
 
 
@@ -26,6 +30,20 @@ def start(place: Path, packaged: Path, weight: int) -> str:
     """Give `weight` per cent of the requests to the packaged release; gives its image."""
     if not 1 <= weight <= 99:
         raise SystemExit(f"--weight {weight}: per cent, from 1 to 99")
+    prepare(place, packaged)
+    share(place, weight)
+    return image(place / "next")
+
+
+def shadow(place: Path, packaged: Path) -> str:
+    """Give a copy of all requests to the packaged release; gives its image."""
+    prepare(place, packaged)
+    share(place, 0, shadow=True)
+    return image(place / "next")
+
+
+def prepare(place: Path, packaged: Path) -> None:
+    """The packaged release is next in PLACE, which is made where there is none."""
     if not (packaged / "base").is_dir():
         raise SystemExit(f"{packaged}/base is missing; run: make deploy-files TARGET=cloud")
     if not (place / "base").is_dir():
@@ -35,8 +53,6 @@ def start(place: Path, packaged: Path, weight: int) -> str:
         raise SystemExit(f"{place} serves {image(place / 'base')} already; package another release")
     shutil.rmtree(place / "next", ignore_errors=True)
     shutil.copytree(packaged / "base", place / "next")
-    share(place, weight)
-    return image(place / "next")
 
 
 def begin(place: Path, packaged: Path) -> None:
@@ -79,10 +95,12 @@ def rollback(place: Path) -> str:
     return image(place / "base")
 
 
-def share(place: Path, weight: int) -> None:
+def share(place: Path, weight: int, shadow: bool = False) -> None:
     """Write the component that runs the canary, and name it in every overlay."""
-    base = place / ("next" if weight else "base")
-    objects = [*canary(base, weight), route(read(base, "deployment")["metadata"]["name"], weight)]
+    runs = bool(weight) or shadow
+    base = place / ("next" if runs else "base")
+    name = read(base, "deployment")["metadata"]["name"]
+    objects = [*canary(base, runs, shadow), route(name, weight, shadow)]
     folder = place / RELEASE
     folder.mkdir(exist_ok=True)
     text = yaml.safe_dump_all(objects, sort_keys=False, width=1000)
@@ -102,10 +120,11 @@ def share(place: Path, weight: int) -> None:
             raise SystemExit(f"{overlay}: add `- ../{RELEASE}` to its components, then once more")
 
 
-def canary(base: Path, weight: int) -> list[Json]:
+def canary(base: Path, runs: bool, shadow: bool = False) -> list[Json]:
     """Deployment, Service and NetworkPolicy of the canary: the base's under another name.
 
     Secret, request log and ServiceMonitor are the base's; its metrics have its Service's name.
+    In the shadow it has a log of its own, or the monitor would count each request twice.
     """
     found = [read(base, name) for name in ("deployment", "service", "network")]
     name = found[0]["metadata"]["name"]
@@ -115,7 +134,10 @@ def canary(base: Path, weight: int) -> list[Json]:
         document["metadata"]["name"] = f"{name}-canary"
         if labels:
             document["metadata"]["labels"] = labels
-    found[0]["spec"]["replicas"] = 1 if weight else 0
+    found[0]["spec"]["replicas"] = 1 if runs else 0
+    if shadow:
+        (service,) = found[0]["spec"]["template"]["spec"]["containers"]
+        service["env"].append({"name": "SERVICE_LOG_FOLDER", "value": SHADOW_LOG})
     return found
 
 
@@ -128,12 +150,15 @@ def _rename(value: Any, name: str) -> None:
             _rename(one, name)
 
 
-def route(name: str, weight: int) -> Json:
-    """Who gets how many of the requests that come to the Gateway `name`."""
+def route(name: str, weight: int, shadow: bool = False) -> Json:
+    """Who gets how many of the requests that come to the Gateway `name`, and who a copy of all."""
     shares = {name: 100 - weight, f"{name}-canary": weight}
     backends = [{"name": to, "port": 80, "weight": share} for to, share in shares.items()]
     kind = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
-    rules = [{"backendRefs": backends}]
+    rules: list[Json] = [{"backendRefs": backends}]
+    if shadow:
+        copies = {"backendRef": {"name": f"{name}-canary", "port": 80}}
+        rules[0]["filters"] = [{"type": "RequestMirror", "requestMirror": copies}]
     return kind | {
         "metadata": {"name": name},
         "spec": {"parentRefs": [{"name": name}], "rules": rules},
@@ -153,12 +178,14 @@ def image(base: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("command", choices=["start", "promote", "rollback"])
+    parser.add_argument("command", choices=["start", "shadow", "promote", "rollback"])
     parser.add_argument("--place", type=lambda text: Path(text).expanduser(), required=True)
     parser.add_argument("--weight", type=int, default=10, help="per cent of the requests")
     asked = parser.parse_args()
     if asked.command == "start":
         print(f"canary: {asked.weight} % for {start(asked.place, PACKAGED, asked.weight)}")
+    elif asked.command == "shadow":
+        print(f"canary: a copy of all requests for {shadow(asked.place, PACKAGED)}")
     elif asked.command == "promote":
         print(f"canary: {promote(asked.place)} serves all")
     else:

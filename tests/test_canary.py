@@ -192,6 +192,35 @@ def test_what_a_canary_is_follows_the_schema_and_selects_its_own_pods(
     assert volumes["logs"]["persistentVolumeClaim"]["claimName"] == "demo"
 
 
+def test_in_the_shadow_a_release_gets_copies_and_a_log_of_its_own(
+    place: Path, packaged: Path
+) -> None:
+    """Until it gets a share of the requests, with the others' log, or all of them."""
+    assert canary.shadow(place, packaged) == NEW
+    found = component(place)
+    customkinds.check(found["HTTPRoute"])
+    kubernetes_validate.validate(found["Deployment"], "1.33", strict=True)
+    (rule,) = found["HTTPRoute"]["spec"]["rules"]
+    (filtered,) = rule["filters"]
+    assert filtered["requestMirror"]["backendRef"]["name"] == "demo-canary"
+    assert weights(place) == {"demo": 100, "demo-canary": 0}
+    assert (runs(found["Deployment"]), found["Deployment"]["spec"]["replicas"]) == (NEW, 1)
+    assert log_folder(found["Deployment"]) == "/logs/shadow"
+    canary.start(place, packaged, 10)
+    assert weights(place) == {"demo": 90, "demo-canary": 10}
+    assert log_folder(component(place)["Deployment"]) is None
+    assert "filters" not in component(place)["HTTPRoute"]["spec"]["rules"][0]
+    canary.shadow(place, packaged)
+    assert canary.promote(place) == canary.image(place / "base") == NEW
+    assert log_folder(canary.read(place / "base", "deployment")) is None
+    assert "filters" not in component(place)["HTTPRoute"]["spec"]["rules"][0]
+
+
+def log_folder(deployment: dict[str, Any]) -> Any:
+    (service,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {one["name"]: one.get("value") for one in service["env"]}.get("SERVICE_LOG_FOLDER")
+
+
 def test_a_misspelt_field_of_the_route_would_be_found() -> None:
     route = canary.route("demo", 10)
     (rule,) = route["spec"]["rules"]
