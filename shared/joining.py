@@ -42,8 +42,9 @@ COUNT = (
     "excluded.value"
 )
 SERVING = (
-    "SELECT model FROM (SELECT model, n FROM requests WHERE model IS NOT NULL ORDER BY n DESC "
-    "LIMIT ?) GROUP BY model ORDER BY count(*) DESC, max(n) DESC LIMIT 1"
+    "SELECT model, sum(count(*)) OVER () FROM (SELECT model, n, json_extract(record, '$.time') "
+    "AS time FROM requests WHERE model IS NOT NULL ORDER BY n DESC LIMIT ?) WHERE "
+    "coalesce(time, 1e99) >= ? GROUP BY model ORDER BY count(*) DESC, max(n) DESC LIMIT 1"
 )
 NEWEST = 100  # answers that say which model serves
 BATCH = 5000  # lines of a transaction
@@ -103,10 +104,11 @@ class Joined:
         """Model versions in the order in which they first answered."""
         return [model for (model,) in self.database.execute(MODELS[labelled])]
 
-    def serving(self) -> str | None:
-        """The model that serves: the commonest of the newest answers, so no canary."""
-        found = self.database.execute(SERVING, (NEWEST,)).fetchone()
-        return found[0] if found else None
+    def serving(self, since: float = 0.0) -> str | None:
+        """The model that serves: the commonest of the newest answers, so no canary; None while
+        fewer came `since` it was exchanged, in seconds since 1970."""
+        found = self.database.execute(SERVING, (NEWEST, since)).fetchone()
+        return found[0] if found and (found[1] == NEWEST or not since) else None
 
     def newest(self, count: int) -> list[Row]:
         """The newest labelled rows of whatever model, oldest first."""

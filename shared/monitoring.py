@@ -27,6 +27,7 @@ from tqdm import tqdm
 from shared import audit, drift, gauges, joining, labelling, livepage, objectives, params, verdicts
 from shared.drift import Estimate
 from shared.keyresult import VALID_SHARE, KeyResult
+from shared.lineage import current
 from shared.prometheus import observed
 from shared.windows import Window as Window
 
@@ -108,16 +109,12 @@ class Watch:
     def record(self, window: Window, found: Mapping[str, Estimate]) -> None:
         """Keep a window's metrics with the verdict of each key result that looks at it.
 
-        Raises KeyError where a key result's metric is not among those found.
+        Raises SystemExit where a key result's metric is not among those found.
         """
-        rows, measured = [], {VALID_SHARE: window.valid_share, **found}
-        for result in self.results:
-            if (result.labelled, result.count) == (window.labelled, window.asked):
-                value, error = measured[result.metric]
-                missed = verdicts.misses(result, value, error)
-                known = not (math.isnan(value) or math.isnan(error))
-                kept = (value, min(error, 1e300)) if known else (None, None)
-                rows.append((result.id, result.metric, *kept, missed))
+        measured = {VALID_SHARE: window.valid_share, **found}
+        kind = (window.labelled, window.asked)
+        asked = [one for one in self.results if (one.labelled, one.count) == kind]
+        rows = [verdicts.judged(one, measured) for one in asked]
         for metric in found.keys() - {row[1] for row in rows}:
             value, error = found[metric]
             if not (math.isnan(value) or math.isnan(error)):
@@ -133,16 +130,25 @@ class Watch:
                 )
 
     def history(self, key: str) -> list[dict[str, Any]]:
-        """The windows of a key result, or of a metric that has none, oldest first."""
-        query = "SELECT model, value, error, missed, time FROM windows WHERE key_result = ? "
-        found = self.joined.database.execute(query + "ORDER BY rowid", (key,))
-        return [dict(zip(HISTORY, row, strict=True)) for row in found]
+        """The windows of a key result, or of a metric that has none, oldest first.
+
+        All are held to the target of today, and those of a former metric or window are left out.
+        """
+        query = "SELECT model, value, error, missed, time FROM windows WHERE "
+        values: list[str | None] = [key]
+        if asked := next((one for one in self.results if one.id == key), None):
+            query += "metric = ? AND stream = ? AND "
+            values = [asked.metric, asked.window, key]
+        found = self.joined.database.execute(query + "key_result = ? ORDER BY rowid", values)
+        windows = [dict(zip(HISTORY, row, strict=True)) for row in found]
+        return verdicts.anew(asked, windows) if asked else windows
 
     def breached(self, result: KeyResult) -> bool | None:
         """Of the model that serves; None before the first window of any."""
         if not (windows := self.history(result.id)):
             return None
-        serves = self.joined.serving() or windows[-1]["model"]
+        serves = self.joined.serving(verdicts.changed(self.live)) or current(self.live)
+        serves = serves or windows[-1]["model"]
         return verdicts.breached(result, windows, serves, verdicts.placed(self.live, serves))
 
     def publish(self) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared import audit, monitoring, params
+from shared import audit, lineage, monitoring, params
 from shared.benchmark import free_port
 from shared.drift import Estimate, share
 from shared.requestlog import RequestLog
@@ -118,6 +119,42 @@ def test_a_late_truth_of_the_model_before_is_no_evidence_against_the_one_that_se
     assert watch.breached(result) is False
 
 
+def test_a_model_that_was_just_put_in_place_is_not_judged_by_the_one_before(folder: Path) -> None:
+    """Where requests are few, most of the newest answers are the old one's for long."""
+    answered(folder, 100, right=0.3)
+    (result,) = [one for one in run().results if one.id == "L1"]
+    assert run().breached(result) is True
+    time.sleep(0.01)
+    lineage.flip(folder / "live", "new", event="promoted", version="new")
+    assert run().breached(result) is False, "nobody has asked it yet"
+    answered(folder, 19, model="new")
+    answered(folder, 20, right=0.3)  # late ones of a canary, or of a service that is slow to follow
+    assert run().breached(result) is False
+    answered(folder, 100, right=0.3)
+    assert run().breached(result) is True, "the new one is refused, or not released: the old serves"
+
+
+def test_windows_are_held_to_the_key_result_of_today(
+    folder: Path, document: dict[str, Any]
+) -> None:
+    answered(folder, 60, right=0.5)
+    (result,) = [one for one in run().results if one.id == "L1"]
+    assert run().breached(result) is True
+    (wanted,) = [one for one in document["objectives"][0]["key_results"] if one["id"] == "L1"]
+
+    def now(**change: Any) -> tuple[int, Any]:
+        wanted.update(change)
+        (folder / "objectives.yaml").write_text(yaml.safe_dump(document))
+        with monitoring.watch("", []) as watch:
+            (changed,) = [one for one in watch.results if one.id == "L1"]
+            return len(watch.history("L1")), watch.breached(changed)
+
+    assert now(at_least=0.4) == (3, False), "a target that was too strict"
+    assert now(at_least=0.8) == (3, True)
+    assert now(metric="live.accuracy") == (0, None), "another metric's numbers are not its own"
+    assert now(metric="live.recall", window="30 labelled") == (0, None)
+
+
 def test_a_metric_whose_error_is_not_known_misses_nothing_and_the_page_is_written(
     folder: Path,
 ) -> None:
@@ -176,7 +213,8 @@ def test_the_page_shows_each_key_result_with_its_windows(folder: Path) -> None:
 
 def test_a_metric_that_a_key_result_needs_must_be_there(folder: Path) -> None:
     answered(folder, 20)
-    with monitoring.watch("", []) as watch, pytest.raises(KeyError, match=r"live\.recall"):
+    told = r"L1: live\.recall is not measured over windows of '20 labelled', these are: live\.valid"
+    with monitoring.watch("", []) as watch, pytest.raises(SystemExit, match=told):
         for windows in watch.runs():
             for window in windows:
                 watch.record(window, {})
