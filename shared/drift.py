@@ -54,7 +54,12 @@ def input_drift(columns: Mapping[str, Iterable[float]], profile: Mapping[str, An
         finite = finite[np.isfinite(finite)]
         counts = np.bincount(np.searchsorted(edges, finite, side="right"), minlength=len(shares))
         found.append(stability(counts, np.asarray(shares), rows, allowed))
-    return Estimate(max(found, default=math.nan))
+    return Estimate(largest(found))
+
+
+def largest(values: Iterable[float]) -> float:
+    """Of those known: the NaN of a feature without a value would hide others, by its place."""
+    return max((value for value in values if not math.isnan(value)), default=math.nan)
 
 
 def of_one(row: Mapping[str, Any], usual: Mapping[str, Any], model: Mapping[str, Any]) -> float:

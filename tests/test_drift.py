@@ -41,6 +41,15 @@ def test_numbers_that_are_not_finite_are_left_out_and_an_empty_window_is_unknown
     assert math.isnan(drift.input_drift({"x": []}, PROFILE).value)
 
 
+def test_a_feature_without_a_number_hides_no_drift_of_another() -> None:
+    usual = {"edges": [0.0], "shares": [0.5, 0.5], "rows": 1000}
+    columns = {"none": [math.nan] * 200, "moved": [1.0] * 200}
+    for names in (["none", "moved"], ["moved", "none"]):
+        ordered = {name: columns[name] for name in names}
+        assert drift.input_drift(ordered, dict.fromkeys(names, usual)).value > 1
+    assert math.isnan(drift.largest([math.nan])) and math.isnan(drift.largest([]))
+
+
 def test_a_single_record_is_as_far_as_its_farthest_feature_lies_beyond_the_reference() -> None:
     usual = {"profile": {"x": {"edges": [10, 15, 20]}, "low": [1], "numbers": {"y": PROFILE["x"]}}}
     for row, distance in [

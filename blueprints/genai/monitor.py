@@ -6,7 +6,6 @@ python monitor.py --every 60 --port 9464 for ever, with /metrics for Prometheus
 What the log keeps for it says traces.py; corrected records lie in the feedback log as they came.
 """
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -83,7 +82,7 @@ def field_drift(answers: list[dict[str, list[str]]], usual: Json) -> Estimate:
     for name, shares in usual["answers"].items():
         counts = Counter(kind for row in answers for kind in row[name])
         found.append(drift.mix_drift(counts, shares, usual["examples"]))
-    return Estimate(max(found, default=math.nan))
+    return Estimate(drift.largest(found))
 
 
 def judge(rows: Rows, secret: bytes) -> dict[str, Estimate]:

@@ -37,7 +37,7 @@ def kept(record: Any, schema: Json, request_id: str, secret: bytes) -> Json:
 
 
 def kinds(record: Any, schema: Json) -> dict[str, list[str]]:
-    """Field -> what its answer is among: `null`, the values of a list or a choice, or `given`.
+    """Field -> what its answer is among: `null`, values of a list or a choice, `empty`, `given`.
 
     Numbers and free text are not kept, so that the request log has nothing personal.
     """
@@ -54,7 +54,8 @@ def _kind(found: Any, choices: list[Any]) -> list[str]:
     if found is None:
         return ["null"]
     items = found if isinstance(found, list) and choices else [found]
-    return sorted({str(item)[:60] if item in choices else "given" for item in items})
+    kinds = sorted({str(item)[:60] if item in choices else "given" for item in items})
+    return kinds or ["empty"]
 
 
 def tags(record: Any, schema: Json, request_id: str, secret: bytes) -> dict[str, str]:

@@ -59,6 +59,7 @@ def test_what_is_not_there_is_null(record: Any) -> None:
 
 
 def test_an_answer_beside_the_choices_is_not_kept() -> None:
+    assert traces.kinds({"places": []}, SCHEMA)["places"] == ["empty"]
     found = traces.kinds({"kind": "Jane Doe", "places": ["a", "Jane"]}, SCHEMA)
     assert found["kind"] == ["given"] and found["places"] == ["a", "given"]
     assert traces.kinds({"places": "a", "open": {"flag": "Jane"}}, SCHEMA)["open.flag"] == ["given"]
