@@ -37,10 +37,11 @@ def _register(run_id: str, folder: Path) -> str:
             raise
     for version in store.search_model_versions(f"name='{name}'"):
         if version.tags.get("model_version") == tags["model_version"] and version.run_id == run_id:
-            return str(version.version)
-    store.log_artifacts(run_id, str(folder), "model")
-    source = f"{store.get_run(run_id).info.artifact_uri}/model"
-    version = store.create_model_version(name, source, run_id, tags=tags)
+            break
+    else:
+        store.log_artifacts(run_id, str(folder), "model")
+        source = f"{store.get_run(run_id).info.artifact_uri}/model"
+        version = store.create_model_version(name, source, run_id, tags=tags)
     store.set_registered_model_alias(name, "challenger", version.version)
     return str(version.version)
 
@@ -100,26 +101,28 @@ def rollback(name: str) -> tuple[bool, str]:
 
 
 def promote_live(
-    loaded: objectives.Objectives, comparison: Comparison, model: str | None = None
+    loaded: objectives.Objectives, comparison: Comparison, model: str = "", serves: str = ""
 ) -> tuple[bool, str]:
     """Make the challenger champion on the evidence of live records, as a retraining does.
 
     New data mean a new test set, so the gate's numbers cannot be compared with the champion's: it
     must hold all release key results, and be better in `comparison`, which its tags keep.
     model: the model version that was compared; another challenger is refused.
+    serves: the model version that it takes the place of, if nobody has made that champion.
     """
     store, name = tracking.client(), loaded.name
     challenger, champion = (_alias(store, name, alias) for alias in ("challenger", "champion"))
-    if challenger is None or model not in (None, challenger.tags.get("model_version")):
+    if challenger is None or model not in ("", challenger.tags.get("model_version")):
         later = "run python -m shared.tracking record where it was made (live/work)"
-        return False, f"{name} has no challenger {model or ''}: {later}"
+        return False, f"{name} has no challenger {model}: {later}"
     for key, value in dataclasses.asdict(comparison).items():
         store.set_model_version_tag(name, challenger.version, f"live.{key}", str(value))
     measured = store.get_run(challenger.run_id).data.metrics
     if refusal := compare(loaded.release, measured, {}) or unproven(comparison):
         return False, f"version {challenger.version} refused: {refusal}"
-    if champion is not None and champion.version != challenger.version:
-        store.set_model_version_tag(name, challenger.version, "former_champion", champion.version)
+    former = champion or _of_model(store, name, serves)
+    if former is not None and former.version != challenger.version:
+        store.set_model_version_tag(name, challenger.version, "former_champion", former.version)
     store.set_registered_model_alias(name, "champion", challenger.version)
     return True, f"version {challenger.version} is champion"
 
@@ -139,11 +142,18 @@ def champion(name: str) -> str | None:
 
 
 def withdraw(name: str, model: str) -> str:
-    """Roll back if the champion is this model version; gives the reason in one line."""
-    champion = _alias(tracking.client(), name, "champion")
+    """Roll back if the champion is this model version; gives the reason in one line.
+
+    Where no other was before it there is none then.
+    """
+    store = tracking.client()
+    champion = _alias(store, name, "champion")
     if champion is None or champion.tags.get("model_version") != model:
         return f"{model} is not the champion of {name}"
-    return rollback(name)[1]
+    done, reason = rollback(name)
+    if not done:
+        store.delete_registered_model_alias(name, "champion")
+    return reason
 
 
 def store_of(folder: Path) -> str:
@@ -171,6 +181,12 @@ def versions(name: str) -> list[str]:
         model = version.tags.get("model_version")
         lines.append(" ".join([str(version.version), str(model), str(version.run_id), *held]))
     return lines
+
+
+def _of_model(store: Any, name: str, model: str) -> Any:
+    """The registered version of a model version, or None."""
+    found = store.search_model_versions(f"name='{name}'")
+    return next((one for one in found if one.tags.get("model_version") == model), None)
 
 
 def _alias(store: Any, name: str, alias: str) -> Any:

@@ -127,7 +127,7 @@ def finish(asked: argparse.Namespace, work: Path, comparison: Comparison) -> str
         raise Refused(f"version {model} was rolled back before")
     if (serves := lineage.current(live)) not in (asked.champion, model):
         raise Refused(f"{serves} took the place of {asked.champion} meanwhile: compare with that")
-    promoted, reason = registry.promote_live(loaded, comparison, model)
+    promoted, reason = registry.promote_live(loaded, comparison, model, asked.champion or "")
     if not promoted:
         raise Refused(reason)
     try:

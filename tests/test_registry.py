@@ -71,6 +71,38 @@ def test_live_evidence_promotes_on_another_test_set_and_is_kept(store: Path) -> 
     assert registry.withdraw("demo", model) == "version 1 is champion again"
 
 
+def test_what_served_without_being_champion_is_it_after_a_rollback(store: Path) -> None:
+    """Nobody has promoted the first model; it was deployed from export/."""
+    loaded = objectives.load()
+    train_again(store, 0.95)
+    first = provenance.collect()["model_version"]
+    assert train_again(store, 0.96) == "2"
+    second = provenance.collect()["model_version"]
+    assert registry.promote_live(loaded, BETTER, second, first)[0]
+    assert registry.withdraw("demo", second) == "version 1 is champion again"
+    assert registry.champion("demo") == "1"
+    tracking.client().delete_registered_model_alias("demo", "champion")
+    train_again(store, 0.97)
+    third = provenance.collect()["model_version"]
+    assert registry.promote_live(loaded, BETTER, third, "was never registered")[0]
+    assert registry.withdraw("demo", third) == "demo has no former champion"
+    assert registry.champion("demo") is None, "the bad one is not"
+
+
+def test_a_registration_that_ended_before_its_alias_is_finished_by_the_next(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise MlflowException("busy", error_code=TEMPORARILY_UNAVAILABLE)
+
+    with monkeypatch.context() as there:
+        there.setattr(MlflowClient, "set_registered_model_alias", away)
+        assert train_again(store, 0.95) is None
+    assert registry.promote(objectives.load())[1] == "demo has no challenger: run dvc repro"
+    assert registry.register() == "1"
+    assert registry.promote(objectives.load()) == (True, "version 1 is champion")
+
+
 def test_no_evidence_makes_up_for_a_missed_target(store: Path) -> None:
     train_again(store, 0.85)
     done, reason = registry.promote_live(objectives.load(), BETTER)
