@@ -38,7 +38,6 @@ def workspace(live: Path) -> Path:
     """
     folder, work = live.resolve().parent, live.resolve() / "work"
     project(live)
-    mend(live / ".dvc/tmp/rwlock")
     work.mkdir(exist_ok=True)
     results = _in_git(folder)
     for path in work.glob("*.py"):
@@ -47,8 +46,7 @@ def workspace(live: Path) -> Path:
     for path in folder.iterdir():
         if path.is_file() and _is_own(path.name) and path.name not in results:
             shutil.copy2(path, work / path.name)
-    if not (work / "shared").exists():  # stages import it from beside them
-        (work / "shared").symlink_to(Path(__file__).resolve().parent)
+    link(work / "shared", Path(__file__).resolve().parent)  # stages import it from beside them
     if not (work / "dvc.lock").exists():
         for name in [*results, "dvc.lock"]:
             if (folder / name).exists():
@@ -59,17 +57,27 @@ def workspace(live: Path) -> Path:
     return work
 
 
+def link(place: Path, goal: Path) -> None:
+    """A symbolic link; one that a copied or moved folder brought from elsewhere is replaced."""
+    if not place.is_symlink() or place.readlink() != goal:
+        place.unlink(missing_ok=True)
+        place.symlink_to(goal)
+
+
 def project(live: Path) -> None:
-    """Make live/ a DVC project, once."""
+    """Make live/ a DVC project, and mend it: a kill may have torn its locks, and a copied or moved
+    one names the cache of where it was."""
     config = live / ".dvc/config"
-    if config.exists():
-        return
     done = dvc(live.resolve().parent, "cache", "dir")
     cache = Path(live.resolve().parent, done.stdout.strip().splitlines()[-1])
+    mend(live / ".dvc/tmp/rwlock")
+    text = CONFIG.format(cache=cache)
+    if config.exists() and config.read_text(encoding="utf-8") == text:
+        return
     config.parent.mkdir(parents=True, exist_ok=True)
     (live / ".dvcignore").write_text(IGNORED, encoding="utf-8")
     with params.atomic(config) as draft:
-        draft.write_text(CONFIG.format(cache=cache), encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
 
 
 def mend(lock: Path) -> None:

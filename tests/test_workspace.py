@@ -244,6 +244,30 @@ def test_an_interrupted_retraining_goes_on_where_it_was(app: Path, counted: Path
 
 
 @IN_GIT
+@pytest.mark.fault
+def test_data_are_versioned_after_a_kill_that_tore_the_locks(app: Path) -> None:
+    """Before there is a workspace, whose making mends them too."""
+    live = Path("live")
+    grow(live, 1)
+    first = retraining.version(live / "data")
+    (live / ".dvc/tmp/rwlock").write_text('{"write": {"/da')
+    grow(live, 2)
+    assert retraining.version(live / "data") != first
+
+
+def test_a_copied_folder_has_its_own_cache_and_library(app: Path, tmp_path: Path) -> None:
+    live = Path("live")
+    work = retraining.workspace(live)
+    (work / "shared").unlink()
+    (work / "shared").symlink_to(tmp_path / "of the folder it was copied from")
+    config = (live / ".dvc/config").read_text()
+    (live / ".dvc/config").write_text(config.replace(str(app), "/elsewhere"))
+    retraining.workspace(live)
+    assert (work / "shared").resolve() == Path(workspace.__file__).parent
+    assert (live / ".dvc/config").read_text() == config
+
+
+@IN_GIT
 def test_the_gates_line_and_a_failed_stage_are_told_apart(app: Path) -> None:
     work = retraining.workspace(Path("live"))
     retraining.configure(work, {"train.auc": 0.5})
