@@ -21,6 +21,7 @@ from pydantic import Field, PositiveInt
 from shared import joining, params, releasing, retraining
 
 COLUMNS = ["path", "label", "subgroup", "split"]
+LEARNT = ("train", "validation", "test")  # what images that show the same thing are all in, first
 
 
 class RetrainParams(params.Params):
@@ -45,6 +46,14 @@ def kept(rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def remembered(labels: Path) -> dict[str, str]:
+    """File -> its split in the retraining before: what a champion learnt from is no test of it."""
+    if not labels.exists():
+        return {}
+    table = manifest.read(labels)
+    return dict(zip([Path(path).name for path in table["path"]], table["split"], strict=True))
+
+
 def former() -> pd.DataFrame:
     """The images that the present model was made of, with the split each was in."""
     table = manifest.read(Path("data/checked.csv"))
@@ -60,16 +69,15 @@ def together(
     """Both tables with a split for each row; images that show the same thing, the same number in
     `shows`, share it.
 
-    A new image follows what training has seen of it. Otherwise its split is drawn by its content,
-    so that it stays the same from one retraining to the next; an old test image that has come
-    back as a new one is left out.
+    A new image follows what training has seen of it, now or in a retraining before. Otherwise its
+    split is drawn by its content; an old test image that has come back as a new one is left out.
     """
     table = pd.concat([old, new], ignore_index=True).fillna({"subgroup": "", "split": ""})
     tied = twins.groups(table.index, twins.pairs(table, bits))
     repeated = table.groupby(tied)["live"].transform("any")
     table = table.assign(shows=tied)[table["live"] | (table["split"] != "test") | ~repeated]
     for _, rows in table.groupby("shows"):
-        seen = [name for name in rows["split"] if name]
+        seen = sorted(set(rows["split"]) & set(LEARNT), key=LEARNT.index)
         table.loc[rows.index, "split"] = seen[0] if seen else drawn(rows["sha256"].min(), config)
     return table
 
@@ -98,6 +106,8 @@ def main() -> None:
     if not rows:
         raise retraining.Failed("no labelled image in the log; is service.log_inputs on?")
     new = kept(rows, data / "images")
+    known = remembered(data / "labels.csv")
+    new["split"] = [known.get(Path(path).name, "") for path in new["path"]]
     bits = params.load_yaml("params.yaml")["validate"]["near_duplicate_bits"]
     table = together(former(), new[new["problem"] == ""], bits, config)
     with params.atomic(data / "labels.csv") as draft:

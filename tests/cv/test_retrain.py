@@ -71,6 +71,23 @@ def test_splits_stay_when_the_data_grow(tmp_path: Path) -> None:
     assert shares["test"] == pytest.approx(0.3, abs=0.17) and shares["validation"] > 0
 
 
+def test_what_was_learnt_does_not_become_test_when_a_twin_comes(tmp_path: Path) -> None:
+    """A group's split is drawn by its smallest hash, which a twin may change."""
+    before, rows = old(tmp_path, ["train"]), [logged(n) for n in range(100, 140)]
+    first = retrain.together(before, retrain.kept(rows, tmp_path / "i"), 10, CONFIG)
+    first[["path", "split"]].to_csv(tmp_path / "labels.csv", index=False)
+    twins = [logged(n, 0.7) | {"id": f"twin{n}"} for n in range(100, 140)]
+    new = retrain.kept([*rows, *twins], tmp_path / "i")
+    known = retrain.remembered(tmp_path / "labels.csv")
+    new["split"] = [known.get(Path(path).name, "") for path in new["path"]]
+    second = retrain.together(before, new, 10, CONFIG).set_index("path")["split"]
+    for path, split in first.set_index("path")["split"].items():
+        assert second[path] == split
+    drawn = retrain.together(before, new.drop(columns="split"), 10, CONFIG)
+    assert (drawn.set_index("path")["split"][first["path"]].to_numpy() != first["split"]).any()
+    assert retrain.remembered(tmp_path / "none.csv") == {}
+
+
 def test_a_part_that_was_sent_twice_is_one_piece_of_evidence(tmp_path: Path) -> None:
     def answer(image: np.ndarray) -> Any:
         return SimpleNamespace(probability=0.5 if image.mean() > 110 else 0.1)
