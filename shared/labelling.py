@@ -94,12 +94,13 @@ def _of_table(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _of_label_studio(path: Path) -> Iterator[tuple[str, str]]:
-    """The newest annotation of each task: its choice, or its text."""
+    """The newest annotation of each task that was not skipped: its choice, or its text."""
     try:
         for done in json.loads(path.read_text(encoding="utf-8")):
-            if not done["annotations"] or not done["annotations"][-1]["result"]:
-                continue  # skipped by the person
-            value = done["annotations"][-1]["result"][0]["value"]
+            whole = [one for one in done["annotations"] if not one.get("was_cancelled")]
+            if not (results := [one["result"] for one in whole if one["result"]]):
+                continue
+            value = results[-1][0]["value"]
             (given,) = value["choices"] if "choices" in value else value["text"]
             yield done["data"]["request_id"], given
     except (ValueError, KeyError, TypeError) as error:

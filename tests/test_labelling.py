@@ -79,15 +79,21 @@ def test_a_truth_of_another_type_is_named(tmp_path: Path, kind: Any, text: str) 
 
 
 def test_an_export_of_label_studio_comes_back(tmp_path: Path) -> None:
-    def done(name: str, *values: dict[str, list[str]]) -> dict[str, object]:
+    def done(name: str, *values: dict[str, list[str]]) -> dict[str, Any]:
         annotations = [{"result": [{"value": value}]} for value in values]
         return {"data": {"request_id": name}, "annotations": annotations}
 
     tasks = [done("a", {"choices": ["good"]}, {"choices": ["defective"]}), done("skipped")]
+    tasks += [done("changed", {"choices": ["good"]}), done("begun", {"choices": ["good"]})]
+    skipped = {"was_cancelled": True, "result": [{"value": {"choices": ["defective"]}}]}
+    for task in tasks[-2:]:
+        task["annotations"].append(skipped)
+    tasks[-1]["annotations"].pop(0)
     tasks += [done("c", {"text": ['{"people": 3}']})]
     path = tmp_path / "export.json"
     path.write_text(json.dumps(tasks))
-    assert list(labelling.truths(path)) == [("a", "defective"), ("c", {"people": 3})]
+    wanted = [("a", "defective"), ("changed", "good"), ("c", {"people": 3})]
+    assert list(labelling.truths(path)) == wanted
     path.write_text('{"not": "a list of tasks"}')
     with pytest.raises(SystemExit, match="not an export of Label Studio"):
         list(labelling.truths(path))
