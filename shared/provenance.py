@@ -10,7 +10,7 @@ from typing import Any
 from shared import objectives, params
 
 # What a model is: graphs, arrays, and the thresholds and choices beside them.
-MODEL = (".json", ".onnx", ".safetensors")
+MODEL = (".json", ".onnx", ".data", ".safetensors")  # .data: weights beside a large graph
 CODE = ["*.py", "params.yaml", "objectives.yaml", "dvc.yaml", "requirements*.txt"]
 CODE += ["feature_store.yaml", "schema.json"]
 
@@ -59,7 +59,9 @@ def file_hash(*paths: Path) -> str:
     """SHA-256 over the content of files, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while piece := file.read(2**20):
+                digest.update(piece)
     return digest.hexdigest()
 
 

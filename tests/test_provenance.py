@@ -57,3 +57,11 @@ def test_a_changed_threshold_is_another_model(folder: Path) -> None:
     assert changed != before
     (folder / "export/example.png").write_bytes(b"only shown")
     assert provenance.collect()["model_version"] == changed
+
+
+def test_other_weights_beside_the_same_graph_are_another_model(folder: Path) -> None:
+    versions = set()
+    for weights in (b"first", b"other"):
+        (folder / "export/model.onnx.data").write_bytes(weights)
+        versions.add(provenance.collect()["model_version"])
+    assert len(versions) == 2
