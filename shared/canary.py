@@ -27,23 +27,10 @@ Json = dict[str, Any]
 
 
 def start(place: Path, packaged: Path, weight: int) -> str:
-    """Give `weight` per cent of the requests to the packaged release; gives its image."""
-    if not 1 <= weight <= 99:
-        raise SystemExit(f"--weight {weight}: per cent, from 1 to 99")
-    prepare(place, packaged)
-    share(place, weight)
-    return image(place / "next")
-
-
-def shadow(place: Path, packaged: Path) -> str:
-    """Give a copy of all requests to the packaged release; gives its image."""
-    prepare(place, packaged)
-    share(place, 0, shadow=True)
-    return image(place / "next")
-
-
-def prepare(place: Path, packaged: Path) -> None:
-    """The packaged release is next in PLACE, which is made where there is none."""
+    """Give `weight` per cent of the requests to the packaged release, with 0 a copy of all; gives
+    its image."""
+    if not 0 <= weight <= 99:
+        raise SystemExit(f"--weight {weight}: per cent, from 1 to 99, or 0 for a copy of all")
     if not (packaged / "base").is_dir():
         raise SystemExit(f"{packaged}/base is missing; run: make deploy-files TARGET=cloud")
     if not (place / "base").is_dir():
@@ -53,6 +40,8 @@ def prepare(place: Path, packaged: Path) -> None:
         raise SystemExit(f"{place} serves {image(place / 'base')} already; package another release")
     shutil.rmtree(place / "next", ignore_errors=True)
     shutil.copytree(packaged / "base", place / "next")
+    share(place, weight, shadow=not weight)
+    return image(place / "next")
 
 
 def begin(place: Path, packaged: Path) -> None:
@@ -83,14 +72,17 @@ def rollback(place: Path) -> str:
     """Away with the canary; where there is none, what served before serves again: its image."""
     serves = (place / "base").is_dir()
     if serves and (place / "next").is_dir():
+        share(place, 0)  # first: done once more after a kill, it must not take the release back
         shutil.rmtree(place / "next")
-    elif (place / "before").is_dir():
-        if serves:
-            (place / "base").rename(place / "next")
-        (place / "before").rename(place / "base")
-        shutil.rmtree(place / "next", ignore_errors=True)
-    else:
+        return image(place / "base")
+    if not (place / "before").is_dir():
+        if (place / RELEASE).is_dir():
+            share(place, 0)  # all it lacks, if a kill came before it
         raise SystemExit(f"{place}: there is neither a canary nor a release before this one")
+    if serves:
+        (place / "base").rename(place / "next")
+    (place / "before").rename(place / "base")
+    shutil.rmtree(place / "next", ignore_errors=True)
     share(place, 0)
     return image(place / "base")
 
@@ -101,6 +93,7 @@ def share(place: Path, weight: int, shadow: bool = False) -> None:
     base = place / ("next" if runs else "base")
     name = read(base, "deployment")["metadata"]["name"]
     objects = [*canary(base, runs, shadow), route(name, weight, shadow)]
+    overlays = unnamed(place)
     folder = place / RELEASE
     folder.mkdir(exist_ok=True)
     text = yaml.safe_dump_all(objects, sort_keys=False, width=1000)
@@ -108,16 +101,21 @@ def share(place: Path, weight: int, shadow: bool = False) -> None:
     component: Json = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
     component["resources"] = ["canary.yaml"]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(component), encoding="utf-8")
+    for overlay in overlays:
+        text = overlay.read_text(encoding="utf-8").rstrip("\n")
+        overlay.write_text(f"{text}\ncomponents:\n  - ../{RELEASE}\n", encoding="utf-8")
+
+
+def unnamed(place: Path) -> list[Path]:
+    """Overlays that lack components. Raises SystemExit for one with others, changing nothing."""
+    found = []
     for overlay in place.glob("*/kustomization.yaml"):
-        text = overlay.read_text(encoding="utf-8")
-        named = yaml.safe_load(text)
-        if "../base" not in named.get("resources", []):
-            continue
-        if "components" not in named:
-            end = "" if text.endswith("\n") else "\n"
-            overlay.write_text(f"{text}{end}components:\n  - ../{RELEASE}\n", encoding="utf-8")
-        elif f"../{RELEASE}" not in named["components"]:
+        named = yaml.safe_load(overlay.read_text(encoding="utf-8"))
+        if "../base" in named.get("resources", []) and "components" not in named:
+            found.append(overlay)
+        elif f"../{RELEASE}" not in named.get("components", [f"../{RELEASE}"]):
             raise SystemExit(f"{overlay}: add `- ../{RELEASE}` to its components, then once more")
+    return found
 
 
 def canary(base: Path, runs: bool, shadow: bool = False) -> list[Json]:
@@ -154,20 +152,20 @@ def route(name: str, weight: int, shadow: bool = False) -> Json:
     """Who gets how many of the requests that come to the Gateway `name`, and who a copy of all."""
     shares = {name: 100 - weight, f"{name}-canary": weight}
     backends = [{"name": to, "port": 80, "weight": share} for to, share in shares.items()]
-    kind = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
-    rules: list[Json] = [{"backendRefs": backends}]
+    rule: Json = {"backendRefs": backends}
     if shadow:
         copies = {"backendRef": {"name": f"{name}-canary", "port": 80}}
-        rules[0]["filters"] = [{"type": "RequestMirror", "requestMirror": copies}]
-    return kind | {
+        rule["filters"] = [{"type": "RequestMirror", "requestMirror": copies}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
         "metadata": {"name": name},
-        "spec": {"parentRefs": [{"name": name}], "rules": rules},
+        "spec": {"parentRefs": [{"name": name}], "rules": [rule]},
     }
 
 
-def read(base: Path, name: str) -> Json:
-    found: Json = yaml.safe_load((base / f"{name}.yaml").read_text(encoding="utf-8"))
-    return found
+def read(base: Path, name: str) -> Any:
+    return yaml.safe_load((base / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def image(base: Path) -> str:
@@ -185,11 +183,10 @@ def main() -> None:
     if asked.command == "start":
         print(f"canary: {asked.weight} % for {start(asked.place, PACKAGED, asked.weight)}")
     elif asked.command == "shadow":
-        print(f"canary: a copy of all requests for {shadow(asked.place, PACKAGED)}")
-    elif asked.command == "promote":
-        print(f"canary: {promote(asked.place)} serves all")
+        print(f"canary: a copy of all requests for {start(asked.place, PACKAGED, 0)}")
     else:
-        print(f"rollback: {rollback(asked.place)} serves all")
+        done = {"promote": promote, "rollback": rollback}[asked.command]
+        print(f"{asked.command}: {done(asked.place)} serves all")
     print(f"kubectl apply -k {asked.place}/production")
 
 

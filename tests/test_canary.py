@@ -86,6 +86,32 @@ def test_a_canary_and_a_whole_release_are_taken_back(place: Path, packaged: Path
     assert canary.rollback(place) == canary.image(place / "base") == OLD
 
 
+def test_a_canary_that_is_taken_back_twice_takes_no_release_with_it(
+    place: Path, packaged: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a kill, or since an overlay lacked the component."""
+    canary.start(place, packaged, 10)
+    canary.promote(place)
+    release(folder, "newer")
+    canary.start(place, packaged, 10)
+    overlay = place / "production/kustomization.yaml"
+    before = overlay.read_text()
+    overlay.write_text(before.replace(f"../{canary.RELEASE}", "../mine"))
+    with pytest.raises(SystemExit, match="then once more"):
+        canary.rollback(place)
+    overlay.write_text(before)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(canary.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            canary.rollback(place)
+    assert canary.rollback(place) == canary.image(place / "base") == NEW
+    assert weights(place) == {"demo": 100, "demo-canary": 0} and (place / "before").is_dir()
+
+
 def test_make_takes_a_canary_and_a_whole_release_back(place: Path, packaged: Path) -> None:
     canary.start(place, packaged, 10)
     assert made(place).stdout.splitlines()[-2:] == [
@@ -196,7 +222,7 @@ def test_in_the_shadow_a_release_gets_copies_and_a_log_of_its_own(
     place: Path, packaged: Path
 ) -> None:
     """Until it gets a share of the requests, with the others' log, or all of them."""
-    assert canary.shadow(place, packaged) == NEW
+    assert canary.start(place, packaged, 0) == NEW
     found = component(place)
     customkinds.check(found["HTTPRoute"])
     kubernetes_validate.validate(found["Deployment"], "1.33", strict=True)
@@ -210,7 +236,7 @@ def test_in_the_shadow_a_release_gets_copies_and_a_log_of_its_own(
     assert weights(place) == {"demo": 90, "demo-canary": 10}
     assert log_folder(component(place)["Deployment"]) is None
     assert "filters" not in component(place)["HTTPRoute"]["spec"]["rules"][0]
-    canary.shadow(place, packaged)
+    canary.start(place, packaged, 0)
     assert canary.promote(place) == canary.image(place / "base") == NEW
     assert log_folder(canary.read(place / "base", "deployment")) is None
     assert "filters" not in component(place)["HTTPRoute"]["spec"]["rules"][0]
