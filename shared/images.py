@@ -67,7 +67,9 @@ def context(folder: Path, target: str) -> Iterator[Path]:
         if target == "cloud":
             (archive,) = (folder / "dist").glob("*.bento")
             with tarfile.open(archive) as packed:
-                packed.extractall(place / "bento", filter="data")
+                # Debian's Python 3.11.2 has no argument `filter`; the archive is our own.
+                packed.extraction_filter = getattr(tarfile, "data_filter", None)
+                packed.extractall(place / "bento")  # noqa: S202
             pinned = place / "bento/env/python/requirements.txt"
             pins = pinned.read_text(encoding="utf-8").split()
         else:

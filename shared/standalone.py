@@ -35,6 +35,7 @@ LEFT = shutil.ignore_patterns(
     *("__pycache__", ".venv", ".run.json", ".locks", "README.md", "config.local"),
     # Keys, secrets and what was made for elsewhere: an image goes to other hosts.
     *("*.pem", "*.key", ".env*", "*.bundle", "*.tar.gz", ".secret"),
+    *(".git", ".ssh", ".aws", ".netrc", ".pypirc"),
 )
 WRITABLE = ("app/live/logs", "app/.dvc/cache", "app/.dvc/tmp", "mlflow")
 HEAD = """# Settings of compose.yaml; of those named here, the environment comes first. Tokens are

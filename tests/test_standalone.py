@@ -152,12 +152,14 @@ def test_results_that_were_not_packaged_are_refused(written: Path) -> None:
 def test_keys_and_secrets_are_in_no_image(written: Path) -> None:
     folder = written.parents[2]
     (folder / "requirements.txt").write_text("pyyaml\n")
-    for name in ("key.pem", ".env", "cv.bundle", "mine.py", "backup.tar.gz"):
+    for name in ("key.pem", ".env", "cv.bundle", "mine.py", "backup.tar.gz", ".netrc"):
         (folder / name).touch()
+    (folder / ".git").mkdir(exist_ok=True)  # of a folder that was copied out
+    (folder / ".git/config").write_text("url = https://token@git.example/app")
     with standalone.context(folder) as place:
         found = {path.name for path in (place / "app").iterdir()}
     assert "mine.py" in found
-    assert not found & {"key.pem", ".env", "cv.bundle", "backup.tar.gz"}
+    assert not found & {"key.pem", ".env", "cv.bundle", "backup.tar.gz", ".netrc", ".git"}
 
 
 def test_whatever_the_umask_is_containers_can_read_and_others_no_secret(
