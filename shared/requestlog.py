@@ -62,7 +62,8 @@ class RequestLog:
     ) -> None:
         self.folder, self.name, self.when_full = Path(folder), name, when_full
         self.part_bytes, self.keep_seconds = int(max_mb * 1e6 / PARTS), keep_days * 86400
-        self.room, self.full_until = self.part_bytes, 0.0  # of the present part; monotonic
+        # Of the present part; monotonic: until when it is full, and when the next one is begun.
+        self.room, self.full_until, self.renewed = self.part_bytes, 0.0, float("inf")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clock = clocks.Clock()
         self.descriptor, self.size = -1, 0  # opened for the first record: who only imports has none
@@ -73,10 +74,11 @@ class RequestLog:
         Never raises: what is recorded has been answered. more: further fields, as `written` made
         them, which takes most of the time.
         """
-        if time.monotonic() < self.full_until:
+        now = time.monotonic()
+        if now < self.full_until:
             return False
         try:
-            if not self._is_open():
+            if now > self.renewed or not self._is_open():
                 self._open()
             line = written({**self.clock.stamp(), **record})
             line = (line if more == b"{}" else line[:-1] + b"," + more[1:]) + b"\n"
@@ -102,6 +104,8 @@ class RequestLog:
     def _open(self, needed: int = 1) -> None:
         """A new part behind all others, named by time and order; old and surplus parts go.
 
+        What is little is parted by time, so that no record is kept much longer than it may be.
+
         Raises OSError where there is no room for a record of the bytes that are needed.
         """
         sizes: dict[Path, int] = {}
@@ -122,6 +126,7 @@ class RequestLog:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         former, self.descriptor, self.size = self.descriptor, descriptor, 0
         self.room, self.full_until = room, 0.0
+        self.renewed = time.monotonic() + self.keep_seconds / PARTS
         if former >= 0:  # only now: a number that is closed may soon be a client's socket
             syncing.DISK.wrote(former, last=True)
         names = os.open(self.folder, os.O_RDONLY)  # the new part's is to be there, too

@@ -29,6 +29,22 @@ def test_expired_parts_go(tmp_path: Path) -> None:
     assert not old.exists()
 
 
+def test_what_is_little_is_parted_by_time_so_that_none_is_kept_too_long(tmp_path: Path) -> None:
+    """A part is kept until its last record is old; of a few a day, it would grow for years."""
+    day = 1 / 86400  # a second
+    log = RequestLog(tmp_path, "requests", 100, day)
+    log.write({"i": 0})
+    begin = time.monotonic()
+    while time.monotonic() < begin + 2.5:
+        time.sleep(0.05)
+        assert log.write({"i": 1})
+    kept = list(requestlog.read(tmp_path, "requests"))
+    assert kept and all(row["i"] for row in kept), (
+        "the first is more than twice as old as it may be"
+    )
+    assert len(list(tmp_path.iterdir())) <= 7
+
+
 def test_a_worker_whose_part_made_room_for_another_writes_on(tmp_path: Path) -> None:
     idle, busy = (RequestLog(tmp_path, "requests", 0.01, 1) for _ in range(2))
     idle.write({"first": 1})
