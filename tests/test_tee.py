@@ -32,6 +32,7 @@ def doubling(error: float = 0.0, status: int = 200) -> ThreadingHTTPServer:
 @pytest.fixture
 def servers() -> Iterator[dict[str, str]]:
     made = {"right": doubling(), "off": doubling(1e-4), "refusing": doubling(status=400)}
+    made |= {"unknown": doubling(status=404), "unanswered": doubling(status=422)}
     yield {name: f"http://127.0.0.1:{one.server_address[1]}" for name, one in made.items()}
     for server in made.values():
         server.shutdown()
@@ -57,6 +58,9 @@ def test_a_question_that_is_refused_is_noted_though_both_refuse_it(
 ) -> None:
     tee, _ = ask(servers["refusing"], servers["refusing"])
     assert tee.differences == [] and len(tee.wrong) == 1 and "/double: 400" in tee.wrong[0]
+    tee, _ = ask(servers["unknown"], servers["unknown"])
+    assert len(tee.wrong) == 1 and "/double: 404" in tee.wrong[0]
+    assert ask(servers["unanswered"], servers["unanswered"])[0].wrong == []
     assert ask(servers["right"], servers["right"])[0].wrong == []
 
 
