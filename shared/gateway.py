@@ -33,12 +33,15 @@ def way(text: str) -> Way:
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """To the end of one direction, which is passed on; the other may go on."""
-    with contextlib.suppress(OSError):
+    """To the end of one direction, which is passed on; the other may go on. A reset is, too, and
+    ends both."""
+    try:
         while piece := await reader.read(PIECE):
             writer.write(piece)
             await writer.drain()
         writer.write_eof()
+    except OSError:
+        writer.transport.abort()
 
 
 async def pass_on(one: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

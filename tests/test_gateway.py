@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -89,3 +90,19 @@ def test_where_nobody_listens_a_connection_ends_and_the_gateway_stays_open() -> 
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", port), 30) as connection:
                 assert connection.recv(1) == b""
+
+
+def test_a_client_that_resets_its_connection_is_gone_inside_too() -> None:
+    """Else the service behind would not learn that nobody waits for its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server, opened(server.getsockname()[1]) as port:
+        client = socket.create_connection(("127.0.0.1", port), 30)
+        client.sendall(b"x")
+        inside, _ = first_with_content(server)
+        inside.setblocking(True)
+        inside.settimeout(30)
+        assert inside.recv(1) == b"x"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # with a reset
+        with contextlib.suppress(ConnectionResetError):
+            assert inside.recv(1) == b""
+        inside.close()
