@@ -51,7 +51,8 @@ def pinned(requirements: Path) -> list[str]:
     """
     lines = requirements.read_text(encoding="utf-8").splitlines()
     named = [line.split("#")[0].strip() for line in lines]
-    queue = [Requirement(line) for line in named if line]
+    given = [Requirement(line) for line in named if line]
+    queue = [requirement for requirement in given if _applies(requirement, frozenset())]
     pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     while queue:

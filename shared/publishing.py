@@ -15,18 +15,20 @@ import json
 import shutil
 from pathlib import Path
 
-from shared import bundles, engine, images, sbom
+from shared import bundles, engine, images, params, sbom
 
 LOCAL = "not-for-publication"
 
 
 def listed(folder: Path, target: str, platform: str) -> Path:
-    """The list of the image's packages. Raises SystemExit where it is missing."""
-    path = folder / "dist" / sbom.file_name(target, platform)
-    if not path.exists():
-        name = folder.resolve().name
-        raise SystemExit(f"no list of packages; run: make sbom B={name} TARGET={target}")
-    return path
+    """The list of the image's packages. Raises SystemExit where it is missing, or of another."""
+    path, wanted = folder / "dist" / sbom.file_name(target, platform), "no list of packages"
+    if path.exists():
+        models = sbom.models(params.read_json(path))
+        if images.provenance(folder)["model_version"] in models:
+            return path
+        wanted = f"{path} is of model {', '.join(models) or 'none'}, not of the one packaged"
+    raise SystemExit(f"{wanted}; run: make sbom B={folder.resolve().name} TARGET={target}")
 
 
 def push(folder: Path, target: str, platform: str, registry: str) -> tuple[str, str]:

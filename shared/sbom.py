@@ -104,6 +104,12 @@ def check(listed: dict[str, Any], pins: list[str], only: bool = True) -> str:
     return f"packages: {', '.join(told)}"
 
 
+def models(listed: dict[str, Any]) -> list[str]:
+    """Versions of the models in a list."""
+    found = listed.get("components", [])
+    return [one["version"] for one in found if one["type"] == "machine-learning-model"]
+
+
 def ours(folder: Path) -> list[dict[str, Any]]:
     """The packaged model and its data.
 

@@ -28,6 +28,11 @@ def test_pins_are_the_installed_versions_of_all_that_is_needed(tmp_path: Path) -
     )
 
 
+def test_a_requirement_of_another_system_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text('no-such-package; sys_platform == "win32"\nsix\n')
+    assert packaging.pinned(tmp_path / "r.txt") == [f"six=={importlib.metadata.version('six')}"]
+
+
 def test_a_requirement_that_is_not_installed_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("no-such-package\n")
     with pytest.raises(SystemExit, match="no-such-package is not installed"):

@@ -15,7 +15,8 @@ import updating
 from shared import archives, benchmark, engine, images, params, publishing, sbom
 
 ROOT = Path(__file__).parent.parent
-CHAIN = {"name": "demo", "bento": "demo:m1-p1"}
+CHAIN = {"name": "demo", "bento": "demo:m1-p1", "model_version": "m1"}
+MODEL = {"type": "machine-learning-model", "version": "m1"}
 CONFIG = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
@@ -36,7 +37,11 @@ def test_a_release_has_the_bento_the_archive_and_the_lists(packaged: Path, tmp_p
     for target in images.TARGETS:
         with pytest.raises(SystemExit, match=f"make sbom B={packaged.name} TARGET={target}"):
             publishing.files(packaged, target, PLATFORM, tmp_path)
-        (packaged / "dist" / sbom.file_name(target, PLATFORM)).write_text("{}")
+        path = packaged / "dist" / sbom.file_name(target, PLATFORM)
+        params.write_json(path, {"components": [MODEL | {"version": "m0"}]})
+        with pytest.raises(SystemExit, match=f"is of model m0, .*make sbom B={packaged.name}"):
+            publishing.files(packaged, target, PLATFORM, tmp_path)
+        params.write_json(path, {"components": [MODEL]})
     with pytest.raises(SystemExit, match=r"no archive demo-m1-p1.*make deploy-files"):
         publishing.files(packaged, "edge", PLATFORM, tmp_path)
     for name in ("demo-m1-p1.tar.gz", "demo-m1-p1.tar.gz.sha256", "demo.service"):
@@ -55,7 +60,7 @@ def test_a_release_has_the_bento_the_archive_and_the_lists(packaged: Path, tmp_p
 
 def released(packaged: Path, place: Path, key: Path | None) -> Path:
     """The edge archive of a release; its content does not matter."""
-    (packaged / "dist" / sbom.file_name("edge", PLATFORM)).write_text("{}")
+    params.write_json(packaged / "dist" / sbom.file_name("edge", PLATFORM), {"components": [MODEL]})
     for name in ("demo-m1-p1.tar.gz", "demo-m1-p1.tar.gz.sha256"):
         (packaged / "dist/deploy/edge" / name).write_bytes(name.encode() * 1000)
     publishing.files(packaged, "edge", PLATFORM, place, key)
