@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from shared import engine
 
 ENVIRONMENT = ".env"
+QUOTED = re.compile(r"""^(["'])(.*)\1$""")
 SECRETS = ("SERVICE_TOKEN", "ACTIONS_TOKEN", "GRAFANA_PASSWORD")
 OWN = (*SECRETS, "COMPOSE_PROJECT_NAME")
 
@@ -32,10 +34,10 @@ def tool() -> tuple[str, ...]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The settings in .env beside compose.yaml."""
+    """The settings in .env beside compose.yaml; quotes around a value are not part of it."""
     lines = (folder / ENVIRONMENT).read_text(encoding="utf-8").splitlines()
-    own = [line for line in lines if "=" in line and not line.startswith("#")]
-    return dict(line.split("=", 1) for line in own)
+    own = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
+    return {name.strip(): QUOTED.sub(r"\2", value.strip()) for name, _, value in own}
 
 
 class Stack:

@@ -182,6 +182,13 @@ def test_whatever_the_umask_is_containers_can_read_and_others_no_secret(
     assert (written / "secrets").stat().st_mode & 0o077 == 0
 
 
+def test_quotes_around_a_setting_are_not_part_of_it(tmp_path: Path) -> None:
+    lines = ["# a comment = none", 'SERVICE_TOKEN="a=b"', "A = 'x'", 'B="', "C=it's", "D="]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    wanted = {"SERVICE_TOKEN": "a=b", "A": "x", "B": '"', "C": "it's", "D": ""}
+    assert compose.environment(tmp_path) == wanted
+
+
 def test_other_rules_start_who_reads_them_anew(written: Path) -> None:
     def labels() -> set[str]:
         found = services(written)
