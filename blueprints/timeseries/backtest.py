@@ -106,8 +106,11 @@ def gain_per_series(errors: Array) -> tuple[float, bool]:
 def misses(
     series: list[Series], folds: Folds, chosen: list[str], meta: dict[str, Any]
 ) -> list[list[float]]:
-    """Per step ahead, the errors of the chosen models in all folds, in units of the scale."""
-    m, horizon = meta["season_length"], meta["horizon"]
+    """Per step ahead, the errors of the chosen models in all folds, in units of the scale.
+
+    What stood still before a fold has no scale: if it moves again, its error is of any size.
+    """
+    m, horizon, stood = meta["season_length"], meta["horizon"], 0
     errors: list[list[float]] = [[] for _ in range(horizon)]
     for back, found in folds.items():
         for i, one in enumerate(series):
@@ -115,9 +118,18 @@ def misses(
             if begin < first(meta) or not np.isfinite(forecast).any():
                 continue
             recent = features.origins(one.values[:begin], m, np.array([begin]))["recent"]
+            if features.still(recent)[0]:
+                stood += 1
+                continue
             unit = float(features.scale(recent, m)[0])
             real = slice(begin, begin + horizon)
             error = (one.values[real] - forecast) / unit
             for step in np.flatnonzero(~one.filled[real] & np.isfinite(error)):
                 errors[step].append(float(error[step]))
+    if stood and not any(errors):
+        raise SystemExit(
+            f"train: nothing tells how wide intervals must be: in every fold all series had not "
+            f"moved for {features.SEASONS} seasons; raise train.folds to look farther back, or "
+            "leave such series out"
+        )
     return errors

@@ -8,6 +8,7 @@ compares both for every series.
 
 import warnings
 
+import features
 import numpy as np
 import single
 
@@ -131,7 +132,7 @@ def finished(
     where it is: such are mostly products that nobody sells any more, which Croston does not notice.
     """
     floor = -np.inf if negative else 0.0
-    still = np.nanmax(recent, axis=1) == np.nanmin(recent, axis=1)
+    still = features.still(recent)
     found = {
         name: np.where(still[:, None], recent[:, :1], np.maximum(values, floor))
         for name, values in forecasts.items()

@@ -48,6 +48,11 @@ def scale(recent: Array, season_length: int) -> Array:
     return np.maximum(mean, flat)  # a constant series has errors of some size, too
 
 
+def still(recent: Array) -> Array:
+    """[n] whether nothing has moved in all that a moment remembers: its errors have no unit."""
+    return np.asarray(np.nanmax(recent, axis=1) == np.nanmin(recent, axis=1))
+
+
 def naive_error(values: Array, season_length: int) -> float:
     """Mean error of the seasonal naive forecast inside a history: the unit of MASE and RMSSE."""
     m = season_length if len(values) > season_length else 1

@@ -233,3 +233,19 @@ def test_what_has_stopped_moving_is_judged_by_the_forecasts_that_are_served() ->
     assert set(found) == set(CONFIG.candidates)
     for name, values in found.items():
         assert values[5].tolist() == [0] * 6 and values[0].min() > 0, name
+
+
+def test_what_stood_still_before_a_fold_does_not_widen_the_intervals_of_others() -> None:
+    """One of seven series has four seasons of zeros before the fold, and is sold again in it."""
+    given = drawn()
+    closed = given[0].values.copy()
+    closed[12:34] = 0
+    reopened = series("reopened", closed, 40)
+    found = {6: {"theta": np.full((7, 6), 20.0)}}
+    missed = backtest.misses([*given, reopened], found, ["theta"] * 7, META)
+    assert missed == backtest.misses(
+        given, {6: {"theta": np.full((6, 6), 20.0)}}, ["theta"] * 6, META
+    )
+    assert max(abs(np.concatenate(missed))) < 100
+    with pytest.raises(SystemExit, match="in every fold all series had not moved for 4 seasons"):
+        backtest.misses([reopened], found, ["theta"], META)
