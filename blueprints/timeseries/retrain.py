@@ -2,12 +2,13 @@
 
 python retrain.py --key-result KR3      what an alert or a timer starts (shared/actions.py)
 
-The newest steps of every series (`retrain.held_out`) are not learnt: they are the new model's test
-in the gate, and on them it is compared with the model that serves. That is fair, for neither has
-learnt from them: the champion's forecasts of these steps are those it gave, before they had come.
-The challenger forecasts them from the end of what it has learnt, and so knows the steps between;
-to bring these in is what a retraining is for, and once it serves it knows all. Requests by history
-are of no series that could grow: they are judged, not learnt from.
+The newest steps of every series (`retrain.held_out`, at most half of those that have come) are not
+learnt: they are the new model's test in the gate, and on them it is compared with the model that
+serves. That is fair, for neither has learnt from them: the champion's forecasts of these steps are
+those it gave, before they had come. The challenger forecasts them from the end of what it has
+learnt, and so knows the steps between; to bring these in is what a retraining is for, and once it
+serves it knows all. Requests by history are of no series that could grow: they are judged, not
+learnt from.
 """
 
 import os
@@ -20,12 +21,12 @@ import monitor
 import numpy as np
 import pandas as pd
 import store
+from grown import KEY, Rows, come, together
 from pydantic import PositiveInt
 
 from shared import joining, lineage, params, provenance, releasing, retraining
 
-RAW, KEY = Path("data/raw"), ["series_id", "timestamp"]
-Rows = list[dict[str, Any]]
+RAW = Path("data/raw")
 
 
 class RetrainParams(params.Params):
@@ -41,28 +42,6 @@ def usable(rows: Rows, version: str) -> Rows:
         if row["model"] == version and row["series_id"] is not None and monitor.arrived(row)[0]
     }
     return list(found.values())
-
-
-def come(rows: Rows, covariates: list[str]) -> pd.DataFrame:
-    """What has come since these forecasts, as a long table."""
-    parts = []
-    for row in rows:
-        steps, truth = monitor.arrived(row)
-        times = pd.to_datetime([row["timestamps"][i] for i in steps])
-        columns = {"series_id": row["series_id"], "timestamp": times, "value": truth}
-        columns |= {name: np.array(row["covariates"][name])[steps] for name in covariates}
-        parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)
-
-
-def together(raw: pd.DataFrame, known: dict[str, pd.Timestamp], new: pd.DataFrame) -> pd.DataFrame:
-    """The source's rows up to what the service knows of each series, and what has come since.
-
-    known: the newest timestamp in the online store, by series; of others all rows stay.
-    """
-    end = raw["series_id"].map(known)
-    table = pd.concat([raw[end.isna() | (raw["timestamp"] <= end)], new], ignore_index=True)
-    return table.drop_duplicates(KEY, keep="last").sort_values(KEY, ignore_index=True)
 
 
 def newest(folder: Path) -> dict[str, pd.Timestamp]:
@@ -95,10 +74,26 @@ def collect(live: Path, config: RetrainParams) -> Rows:
     return rows
 
 
+def tested(rows: Rows, config: RetrainParams) -> int:
+    """Steps that are not learnt: at most half of what has come to the median series.
+
+    With more the challenger would end before what the champion knew. Raises Refused where there is
+    nothing to halve.
+    """
+    came = int(np.median([monitor.arrived(row)[0][-1] + 1 for row in rows]))
+    if came < 2:
+        raise retraining.Refused(
+            f"{came} step has come to the median series: two are needed, one to learn and one to "
+            "compare on; give more truths to /feedback"
+        )
+    return min(config.held_out, came // 2)
+
+
 def losses(rows: Rows, work: Path) -> tuple[np.ndarray, np.ndarray]:
     """Scaled errors of challenger and champion, [series] each, over the steps not learnt by either.
 
-    The challenger's forecasts are those its export was checked against.
+    The challenger's forecasts are those its export was checked against. Where it ends before what
+    the champion knew, the series does not count: it would look farther ahead.
     """
     meta = params.read_json(work / "models/model.json")
     forecasts = evaluate.forecast(meta, work / "models")["chosen"]
@@ -109,6 +104,8 @@ def losses(rows: Rows, work: Path) -> tuple[np.ndarray, np.ndarray]:
         i = index[row["series_id"]]
         end = pd.Timestamp(meta["ends"][i])
         times = frequency.next_steps(end, meta["frequency"], meta["horizon"])
+        if times[0] < pd.Timestamp(row["timestamps"][0]):
+            continue
         ours = {time.isoformat(): mean for time, mean in zip(times, forecasts[i], strict=True)}
         pairs = [
             (abs(ours[time] - real), abs(row["mean"][step] - real))
@@ -121,13 +118,13 @@ def losses(rows: Rows, work: Path) -> tuple[np.ndarray, np.ndarray]:
     return both[:, 0], both[:, 1]
 
 
-def changes(live: Path, config: RetrainParams) -> dict[str, Any]:
+def changes(live: Path, held_out: int) -> dict[str, Any]:
     """Parameters of this run.
 
     The kind of model stays what people had chosen: a backtest across a shift chooses by chance.
     """
     source = str((live / "data/series.parquet").resolve())
-    found = {"ingest.source": source, "ingest.limit": None, "prepare.held_out": config.held_out}
+    found = {"ingest.source": source, "ingest.limit": None, "prepare.held_out": held_out}
     chosen = params.read_json(lineage.serving(live) / "model.json")["chosen"]
     return found | ({} if chosen == "per series" else {"train.candidates": [chosen]})
 
@@ -135,8 +132,9 @@ def changes(live: Path, config: RetrainParams) -> dict[str, Any]:
 def main() -> None:
     asked, config = retraining.arguments(__doc__), params.read("retrain", RetrainParams)
     rows = collect(asked.live, config)
+    held_out = tested(rows, config)
     work = retraining.workspace(asked.live)
-    retraining.configure(work, changes(asked.live, config))
+    retraining.configure(work, changes(asked.live, held_out))
     retraining.reproduce(work)
     comparison = releasing.compare(*losses(rows, work), seed=0)
     retraining.finish(asked, work, comparison)

@@ -1,4 +1,4 @@
-"""Steps that have come become data, after what the service knew; and who is better on them."""
+"""A model learns from the steps that have come, and serves if it is better on the newest."""
 
 import itertools
 import json
@@ -31,39 +31,10 @@ def row(name: str | None, truth: Any, **changes: Any) -> dict[str, Any]:
     return found | changes
 
 
-def source(*names: str) -> pd.DataFrame:
-    parts = [pd.DataFrame({"series_id": name, "timestamp": TIMES}) for name in names]
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(value=np.arange(len(table), dtype=float))
-
-
 def test_the_newest_forecast_of_each_series_by_the_served_model_counts() -> None:
     rows = [row("a", [1.0]), row("a", [2.0]), row("b", []), row("c", [1.0], model="v0")]
     rows += [row(None, [1.0]), row("d", {"2031-01-01T00:00:00": 1.0})]
     assert [one["truth"] for one in retrain.usable(rows, "v1")] == [[2.0]]
-
-
-def test_what_has_come_is_a_long_table_with_its_covariates() -> None:
-    month = TIMES[6].isoformat()
-    rows = [row("a", [1.0, 2.0], covariates={"price": [5.0, 6.0, 7.0, 8.0]})]
-    rows += [row("b", {month: 3.0}, covariates={"price": [1.0, 2.0, 3.0, 4.0]})]
-    found = retrain.come(rows, ["price"])
-    assert found.to_dict("list") == {
-        "series_id": ["a", "a", "b"],
-        "timestamp": [TIMES[4], TIMES[5], TIMES[6]],
-        "value": [1.0, 2.0, 3.0],
-        "price": [5.0, 6.0, 3.0],
-    }
-
-
-def test_a_series_goes_as_far_as_the_service_knew_and_then_what_has_come() -> None:
-    new = retrain.come([row("a", [70.0, 80.0])], [])
-    table = retrain.together(source("a", "b", "c"), {"a": TIMES[3], "b": TIMES[5]}, new)
-    lengths = table.groupby("series_id").size().to_dict()
-    assert lengths == {"a": 6, "b": 6, "c": 8}, "the store knows nothing of c"
-    assert table[table["series_id"] == "a"]["value"].tolist() == [0, 1, 2, 3, 70, 80]
-    again = retrain.together(source("a", "b", "c"), {"a": TIMES[5], "b": TIMES[5]}, new)
-    assert again.equals(table), "what has come counts, also once the service knows it"
 
 
 def models(folder: Path, ends: dict[str, pd.Timestamp], forecasts: dict[str, list[float]]) -> None:
@@ -87,6 +58,33 @@ def test_models_are_compared_on_the_months_that_neither_has_learnt(tmp_path: Pat
     ours, theirs = retrain.losses(rows, tmp_path)
     assert ours.tolist() == [0.5, 0.25], "(0 + 2) / 2 / 2 and (0 + 1) / 2 / 2"
     assert theirs.tolist() == [5.0, 0.0]
+
+
+def test_a_model_that_ends_before_what_the_champion_knew_is_not_compared(tmp_path: Path) -> None:
+    models(tmp_path, {"a": TIMES[2], "b": TIMES[3]}, {"a": [10.0] * 4, "b": [10.0] * 4})
+    ours, _ = retrain.losses([row("a", [11.0] * 4), row("b", [12.0] * 4)], tmp_path)
+    assert ours.tolist() == [1.0], "b alone"
+
+
+@pytest.mark.parametrize(
+    ("truths", "wanted"), [([4, 4], 2), ([3, 3], 1), ([4, 1, 2], 1), ([{7: 1.0}], 2)]
+)
+def test_at_most_half_of_what_has_come_is_held_out(truths: list[Any], wanted: int) -> None:
+    """So the challenger has learnt the other half, and knows more than the champion did."""
+    told = [
+        {TIMES[i].isoformat(): value for i, value in truth.items()}
+        if isinstance(truth, dict)
+        else [1.0] * truth
+        for truth in truths
+    ]
+    rows = [row("a", truth) for truth in told]
+    assert retrain.tested(rows, retrain.RetrainParams(rows=9, held_out=12)) == wanted
+    assert retrain.tested(rows, retrain.RetrainParams(rows=9, held_out=1)) == 1
+
+
+def test_a_single_step_cannot_be_learnt_and_compared_on() -> None:
+    with pytest.raises(SystemExit, match="refused: 1 step has come to the median series"):
+        retrain.tested([row("a", [1.0])] * 2, retrain.RetrainParams(rows=9, held_out=12))
 
 
 @pytest.fixture(scope="module")
