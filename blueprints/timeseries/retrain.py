@@ -11,7 +11,6 @@ serves it knows all. Requests by history are of no series that could grow: they 
 learnt from.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ import frequency
 import monitor
 import numpy as np
 import pandas as pd
-import store
-from grown import KEY, Rows, come, together
+from grown import KEY, Rows, come, newest, together, with_zeros
 from pydantic import PositiveInt
 
 from shared import joining, lineage, params, provenance, releasing, retraining
@@ -44,11 +42,8 @@ def usable(rows: Rows, version: str) -> Rows:
     return list(found.values())
 
 
-def newest(folder: Path) -> dict[str, pd.Timestamp]:
-    """What the service of the model in `folder` knows: the last timestamp of each series."""
-    names = params.read_json(folder / "model.json")["series"]
-    online = store.reading(Path(os.environ.get("FEATURE_STORE", folder / "store")))
-    return {row["series_id"]: row["last"] for row in store.newest(online, names)}
+def gaps() -> Any:
+    return params.load_yaml("params.yaml")["prepare"]["gaps"]
 
 
 def collect(live: Path, config: RetrainParams) -> Rows:
@@ -56,17 +51,20 @@ def collect(live: Path, config: RetrainParams) -> Rows:
 
     Raises Refused where nothing has come.
     """
-    data, covariates = live / "data", params.read_json(RAW / "meta.json")["covariates"]
+    data, meta = live / "data", params.read_json(RAW / "meta.json")
     version = lineage.current(live) or str(provenance.collect()["model_version"])
     rows = usable(joining.Joined(live / "monitor.db").newest(config.rows), version)
     if not rows:
         raise retraining.Refused(f"no truth has come for a series that {version} was trained on")
-    new, path = come(rows, covariates), data / "come.parquet"
+    new, path = come(rows, meta["covariates"]), data / "come.parquet"
     if path.exists():
         new = pd.concat([pd.read_parquet(path), new]).drop_duplicates(KEY, keep="last")
     raw = pd.read_parquet(RAW / "series.parquet")
     raw = raw[raw["problem"] == ""].drop(columns="problem")
-    table = together(raw, newest(lineage.serving(live)), new)
+    known = newest(lineage.serving(live))
+    if gaps() == "zero":
+        raw = with_zeros(raw, known, meta["frequency"], meta["covariates"])
+    table = together(raw, known, new)
     for name, rows_of in {"come.parquet": new, "series.parquet": table}.items():
         with params.atomic(data / name) as draft:
             rows_of.to_parquet(draft, index=False)
@@ -122,9 +120,13 @@ def changes(live: Path, held_out: int) -> dict[str, Any]:
     """Parameters of this run.
 
     The kind of model stays what people had chosen: a backtest across a shift chooses by chance.
+    Where no row means no demand, `collect` has written the zeros: a later step without a row is
+    one whose truth has not come.
     """
     source = str((live / "data/series.parquet").resolve())
     found = {"ingest.source": source, "ingest.limit": None, "prepare.held_out": held_out}
+    if gaps() == "zero":
+        found["prepare.gaps"] = "interpolate"
     chosen = params.read_json(lineage.serving(live) / "model.json")["chosen"]
     return found | ({} if chosen == "per series" else {"train.candidates": [chosen]})
 

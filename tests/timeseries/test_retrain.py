@@ -82,6 +82,18 @@ def test_at_most_half_of_what_has_come_is_held_out(truths: list[Any], wanted: in
     assert retrain.tested(rows, retrain.RetrainParams(rows=9, held_out=1)) == 1
 
 
+@pytest.mark.parametrize("gaps", ["zero", "previous"])
+def test_steps_whose_truth_has_not_come_are_no_zeros(
+    gaps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"prepare: {{gaps: {gaps}}}\n")
+    params.write_json("export/model.json", {"chosen": "theta"})
+    found = retrain.changes(tmp_path / "live", 2)
+    assert found["prepare.held_out"] == 2 and found["train.candidates"] == ["theta"]
+    assert found.get("prepare.gaps") == {"zero": "interpolate"}.get(gaps)
+
+
 def test_a_single_step_cannot_be_learnt_and_compared_on() -> None:
     with pytest.raises(SystemExit, match="refused: 1 step has come to the median series"):
         retrain.tested([row("a", [1.0])] * 2, retrain.RetrainParams(rows=9, held_out=12))
