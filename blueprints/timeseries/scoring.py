@@ -64,7 +64,7 @@ def of_intervals(
     found: dict[str, float | None] = {}
     losses = [pinball(mean, real, 0.5) / unit[:, None]]
     for level, (lower, upper) in intervals.items():
-        inside = np.where(np.isnan(real), np.nan, (real >= lower) & (real <= upper))
+        inside = np.where(np.isnan(real + lower), np.nan, (real >= lower) & (real <= upper))
         found[f"coverage_{level}"] = mean_of(inside)
         found[f"width_{level}"] = mean_of((upper - lower) / unit[:, None])
         outside = (100 - float(level)) / 200

@@ -61,7 +61,8 @@ def usable_series(
 ) -> tuple[pd.DataFrame, pd.DataFrame, checks.Evidence]:
     """Rows of series to learn from, the summary of all with `kept`, and what was found in them."""
     season, series = meta["season_length"], checks.summary(rows, names)
-    needed = max(config.min_seasons * season, checks.LEAST_POINTS) + horizon
+    ahead = max(horizon, meta.get("held_out") or 0)
+    needed = max(config.min_seasons * season, checks.LEAST_POINTS) + ahead
     zeros = meta.get("gaps") == "zero"  # no row means no demand, so nothing is missing
     short = series["span" if zeros else "points"] < needed
     below = rows[(rows["value"] < 0) & (not config.allow_negative)]
@@ -93,10 +94,8 @@ def examine(
     rows, found = checks.usable_rows(table, row_problems(table, covariates), meta["frequency"])
     names = table["series_id"].unique()
     usable, series, more = usable_series(rows, pd.Index(names[names != ""]), config, meta, horizon)
-    found |= more
-    found["covariate_leakage"], leaky = leakage.evidence(
-        usable, covariates, meta["season_length"], horizon, limit
-    )
+    leaks, leaky = leakage.evidence(usable, covariates, meta["season_length"], horizon, limit)
+    found |= more | {"covariate_leakage": leaks}
     wrong = sum(len(found[name]) for name in ("unreadable", "duplicate_times", "irregular"))
     report: dict[str, Any] = {
         "rows": len(table),
@@ -123,19 +122,20 @@ def stops(report: dict[str, Any], config: ValidateParams, leaky: list[str]) -> l
     return [f"{line}; see {REPORT}" for line in found]
 
 
-def steps_held_out() -> int:
-    """`prepare.horizon`, which every series must have beyond what is learnt from."""
-    horizon = (params.load_yaml("params.yaml").get("prepare") or {}).get("horizon")
-    if type(horizon) is not int or horizon < 1:
-        raise SystemExit(f"params.yaml: prepare.horizon: give a number of steps (given: {horizon})")
-    return horizon
+def number(section: dict[str, Any], name: str) -> int:
+    """A number of steps of section `prepare`, which series have beyond what is learnt from."""
+    if type(steps := section.get(name)) is not int or steps < 1:
+        raise SystemExit(f"params.yaml: prepare.{name}: give a number of steps (given: {steps})")
+    return steps
 
 
 def main() -> None:
     config = params.stage("validate", ValidateParams)
-    horizon = steps_held_out()
+    section = params.load_yaml("params.yaml").get("prepare") or {}
+    horizon = number(section, "horizon")
     table, meta = pd.read_parquet(RAW / "series.parquet"), params.read_json(RAW / "meta.json")
-    meta["gaps"] = params.load_yaml("params.yaml")["prepare"].get("gaps")
+    meta["gaps"], held_out = section.get("gaps"), section.get("held_out")
+    meta["held_out"] = held_out and number(section, "held_out")
     report, usable = examine(table, config, meta, horizon)
     params.write_json(REPORT, report)
     with params.atomic(CHECKED) as draft:

@@ -61,6 +61,12 @@ def test_coverage_width_and_pinball_by_hand() -> None:
     assert found["pinball"] == pytest.approx(np.concatenate([median, low, high]).mean())
 
 
+def test_a_series_without_a_forecast_has_no_interval_that_misses() -> None:
+    real, unit, unknown = np.ones((2, 3)), np.ones(2), np.array([[np.nan] * 3, [1.0] * 3])
+    found = scoring.of_intervals({"80": (unknown - 1, unknown + 1)}, unknown, real, unit)
+    assert found["coverage_80"] == 1 and found["width_80"] == 2
+
+
 def test_the_true_quantile_has_the_least_pinball_loss() -> None:
     sample = RANDOM.normal(0, 1, 4000)
     grid = np.linspace(-2, 2, 81)

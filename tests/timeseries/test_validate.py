@@ -369,9 +369,10 @@ def test_the_stage_writes_its_files_also_when_it_stops(
     validate.main()
     checked = pd.read_parquet("data/checked.parquet")
     pd.testing.assert_frame_equal(checked, table.drop(columns="problem"))
-    Path("params.yaml").write_text(yaml.safe_dump(sections | {"prepare": {"horizon": 500}}))
-    with pytest.raises(SystemExit, match="validate: no usable series is left; see reports"):
-        validate.main()
+    for prepare in ({"horizon": 500}, {"horizon": HORIZON, "held_out": 500}):
+        Path("params.yaml").write_text(yaml.safe_dump(sections | {"prepare": prepare}))
+        with pytest.raises(SystemExit, match="validate: no usable series is left; see reports"):
+            validate.main()
     assert params.read_json("reports/validation.json")["usable_series"] == 0
     assert len(pd.read_parquet("data/checked.parquet")) == 0
     for wrong in ({}, {"prepare": {"horizon": "x"}}, {"prepare": {"horizon": 0}}):
