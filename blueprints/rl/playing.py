@@ -7,6 +7,7 @@ import battery as physics
 import features
 import gymnasium
 import numpy as np
+import playable
 from env import EnvParams
 from market import Market
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -61,12 +62,13 @@ def share(action: Array, config: EnvParams) -> Array:
 
 def episodes(act: Act, name: str, number: int, seed: int) -> tuple[Array, Array, Array]:
     """Returns [number] of one episode each from seeds seed, seed + 1, ...; the observations and
-    actions on the way."""
+    actions on the way. SystemExit where one does not end."""
     envs = [gymnasium.make(name) for _ in range(number)]
     seen = np.stack([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
     totals, alive = np.zeros(number), np.arange(number)
     observations, actions = [], []
     while len(alive):
+        playable.must_end(envs[0], len(actions) + 1)
         chosen = act(seen[alive].astype(np.float32))
         observations.append(seen[alive])
         actions.append(chosen)

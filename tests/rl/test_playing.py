@@ -1,12 +1,14 @@
 """Playing is stepping the environment; learning is repeatable and goes on after a stop."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import learning
 import numpy as np
+import playable
 import playing
 import pytest
 from env import BatteryEnv, EnvParams
@@ -44,6 +46,62 @@ def test_episodes_together_are_episodes_one_by_one() -> None:
             total, over = total + float(reward), terminated or truncated
         assert found == total
     assert len(observations) == len(actions) == returns.sum()
+
+
+class Corridor(gymnasium.Env[Any, Any]):
+    """Random play finds the door; who always goes left stands at the wall for ever."""
+
+    observation_space: Any = gymnasium.spaces.Box(0, 1, (1,), np.float32)
+    action_space: Any = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.place = 3
+        return np.array([0.5], np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.place = max(0, self.place + (1 if action else -1))
+        here = np.array([self.place / 6], np.float32)
+        return here, -0.01, self.place == 6, False, {}
+
+
+@pytest.fixture
+def corridor() -> Iterator[Callable[..., str]]:
+    """Registers it with a limit or with none."""
+
+    def register(limit: int | None) -> str:
+        gymnasium.register("Corridor-v0", entry_point=Corridor, max_episode_steps=limit)
+        return "Corridor-v0"
+
+    yield register
+    del gymnasium.registry["Corridor-v0"]
+
+
+def left(seen: np.ndarray) -> np.ndarray:
+    return np.zeros(len(seen), int)
+
+
+def test_a_policy_whose_episode_never_ends_is_told_how_to_end_it(
+    corridor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = corridor(None)
+    monkeypatch.setattr(playable, "LONGEST", 2000)
+    assert playable.examine(name, 20)[0]["stops"] == []
+    wanted = r"env.id: Corridor-v0: .* not ended after 2000 steps; .*max_episode_steps=N"
+    with pytest.raises(SystemExit, match=wanted):
+        playing.episodes(left, name, 2, seed=0)
+    monkeypatch.setattr(playable, "LONGEST", 4)
+    with pytest.raises(SystemExit, match="not ended after 4 steps"):
+        playable.examine(name, 20)
+
+
+def test_an_episode_may_be_as_long_as_it_is_registered(
+    corridor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = corridor(700)
+    monkeypatch.setattr(playable, "LONGEST", 4)
+    assert playing.episodes(left, name, 2, seed=0)[0].tolist() == pytest.approx([-7.0, -7.0])
+    assert len(playable.examine(name, 5)[1]) == 5
 
 
 @pytest.fixture
