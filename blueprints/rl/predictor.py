@@ -5,7 +5,7 @@ The one place of pre- and post-processing: service, batch and export checks call
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -72,7 +72,7 @@ class Predictor:
     def observe(self, moment: Moment, charge: float, before: float) -> Array:
         """[1, columns] as in training."""
         hour = np.array([self.hour(moment.time)])
-        weekend = np.array([float(moment.time.astimezone(self.zone).weekday() >= 5)])
+        weekend = np.array([float(self.begin(moment.time).weekday() >= 5)])
         signals = features.signals(
             np.reshape(moment.signals if moment.signals is not None else [], (1, -1)),
             np.reshape(moment.signals_ago if moment.signals_ago is not None else [], (1, -1)),
@@ -87,13 +87,19 @@ class Predictor:
         """The rule of fixed hours, which needs neither prices nor network."""
         return float(self.meta["fixed_hours"].get(f"{self.hour(time):g}", 0.0))
 
+    def begin(self, time: datetime) -> datetime:
+        """Local moment at which the step that holds `time` begins, as in training: who asks at
+        14:23 asks in the step of 14:00, if steps are hours and begin with them."""
+        local, day = time.astimezone(self.zone), self.meta["day"]
+        known = [round(float(hour) * 60) for hour in self.meta["fixed_hours"]]  # 2.66667 is 2:40
+        passed = local.hour * 60 + local.minute - min(known, default=0)
+        late = timedelta(minutes=passed * day % 1440 / day)  # of whole numbers, so exact
+        return (time.astimezone(UTC) - late).astimezone(self.zone)  # clocks may change in a step
+
     def hour(self, time: datetime) -> float:
-        """Hour of the local day at which the step that holds `time` begins, as in training: who
-        asks at 14:23 asks in the step of 14:00, if steps are hours and begin with them."""
-        local, step = time.astimezone(self.zone), 24 / self.meta["day"]
-        phase = min((float(hour) for hour in self.meta["fixed_hours"]), default=0.0) % step
-        passed = local.hour + local.minute / 60 - phase
-        return float((np.floor(passed / step + 1e-9) * step + phase) % 24)
+        """Of the local day, where its step begins; to the bit that of `prepare`."""
+        begin = self.begin(time)
+        return begin.hour + begin.minute / 60
 
     def decide(
         self, moment: Moment, stale: bool = False, unfamiliar_is_safe: bool = False

@@ -1,15 +1,24 @@
 """What is served is what was trained, and whatever it is told, the battery can do it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import baselines
 import battery as physics
+import export
+import features
+import market
 import numpy as np
+import pandas as pd
+import predictor
 import pytest
+from env import EnvParams
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rl import policies
+from rl import markets, policies, stages
 
 NOON = datetime(2021, 1, 10, 12, tzinfo=UTC)
 
@@ -137,6 +146,54 @@ def test_who_asks_within_a_step_asks_in_the_step(served: Any) -> None:
         patch.setattr(predictor, "meta", halves)  # steps that begin at half past
         assert predictor.hour(within) == 2.5 and predictor.hour(begin.replace(minute=30)) == 3.5
         assert predictor.hour(NOON.replace(hour=0, minute=10)) == 23.5
+
+
+SHORT = [("5min", 288, 3), ("10min", 144, 0), ("20min", 72, 10)]
+
+
+@pytest.mark.parametrize(("freq", "day", "late"), SHORT)
+def test_the_hour_served_is_the_hour_trained_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freq: str, day: int, late: int
+) -> None:
+    """From the stage's table, by the exported rule; 2:40 is written 2.66667 there."""
+    monkeypatch.chdir(tmp_path)
+    first = pd.Timestamp("2024-03-10", tz="UTC") + pd.Timedelta(minutes=late)
+    times = pd.date_range(first, periods=45 * day, freq=freq)
+    table = pd.DataFrame({"timestamp": times, "price": markets.prices(45, day)})
+    table.to_csv(tmp_path / "prices.csv", index=False)
+    stages.parameters(tmp_path, prepare={"test_share": 0.2, "block_days": 7})
+    stages.run("ingest", "validate", "prepare")
+    env = EnvParams(**markets.ENV)
+    meta = export.describe(env, np.zeros(1, int), np.zeros((1, 1)))
+    served = predictor.Predictor.__new__(predictor.Predictor)  # without its network
+    served.meta, served.zone = meta, ZoneInfo(meta["timezone"])
+    served.battery = physics.build(meta["env"], 24 / day)
+    trained = pd.read_parquet("data/prepared/market.parquet")
+    asked = [time.to_pydatetime() for time in times]
+    assert [served.hour(time) for time in asked] == trained["hour"].tolist()
+    within = pd.Timedelta(freq).to_pytimedelta() - timedelta(seconds=1)
+    assert [served.hour(time + within) for time in asked] == trained["hour"].tolist()
+    rule = baselines.fixed_hours(trained[trained["split"] == "train"], served.battery)
+    wished = [rule.get(hour, 0.0) for hour in trained["hour"]]
+    assert [served.safe_share(time) for time in asked] == wished and {-1.0, 1.0} <= set(wished)
+    history = market.read("test")
+    state = np.array([1.5]), np.array([0.0])
+    for at in history.segments[0][:: 1 + day // 7]:
+        window = trained["price"].to_numpy()[at - 7 * day + 1 : at + 1]
+        now = served.observe(predictor.Moment(window, asked[at], 1.5), 1.5, 0.0)
+        seen = features.observe(served.battery, history.at(np.array([at])), *state)
+        assert now == pytest.approx(seen, abs=2e-4)  # 5 minutes of the clock are .02
+
+
+def test_a_step_over_midnight_is_of_the_day_it_begins_in(served: Any) -> None:
+    predictor, _, _, market = served
+    halves = predictor.meta | {"fixed_hours": {"3.5": 1.0, "18.5": -1.0}}
+    friday = datetime(2021, 1, 8, 23, 30, tzinfo=UTC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, "meta", halves)
+        times = (friday, friday + timedelta(minutes=40))
+        one, other = (moment(market, 300)._replace(time=time) for time in times)
+        assert (predictor.observe(one, 2.0, 0.0) == predictor.observe(other, 2.0, 0.0)).all()
 
 
 def test_a_policy_that_says_nonsense_is_not_followed(served: Any) -> None:
