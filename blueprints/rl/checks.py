@@ -55,6 +55,18 @@ def clock_changes(times: pd.Series, timezone: str, day: int) -> pd.Series:
     return days.groupby(level=0).first()[changed]
 
 
+def between_hours(times: pd.Series, timezone: str, day: int) -> list[str]:
+    """A stop where clocks change, in the data or the year after, by less than a step: the steps
+    would begin at other hours in summer than in winter, and no rule of hours would hold."""
+    last = min(times.iloc[-1], pd.Timestamp.max - 400 * DAY) + 366 * DAY
+    days = pd.date_range(times.iloc[0], last, freq="D")
+    local = days.tz_localize("UTC").tz_convert(timezone).tz_localize(None)
+    if ((local - days) % (DAY / day)).nunique() == 1:
+        return []
+    clocks = f"clocks in {timezone} change by less than a step of {24 / day:g} hours"
+    return [f"{clocks}; set ingest.timezone to UTC or a fixed offset such as Etc/GMT+6"]
+
+
 def stuck(prices: np.ndarray, least: int) -> np.ndarray:
     """Steps inside runs of at least `least` equal prices: a feed that hangs."""
     new = np.concatenate([[True], prices[1:] != prices[:-1]])

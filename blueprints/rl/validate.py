@@ -74,7 +74,8 @@ def examine(
         "checks": {name: evidence["count"] for name, evidence in found.items()},
         "findings": found,
     }
-    return report | {"stops": stops(report, config)}, grid
+    clocks = checks.between_hours(grid["timestamp"], meta["timezone"], day)
+    return report | {"stops": stops(report, config) + clocks}, grid
 
 
 def of_prices(

@@ -288,6 +288,21 @@ def test_a_day_of_25_hours_is_found_in_its_zone_only(day: int, freq: str) -> Non
     assert len(checks.clock_changes(times, "America/Chicago", day)) == 0
 
 
+HALF = "Australia/Lord_Howe"  # changes its clocks by half an hour
+STOPPED = [(2, "Europe/Berlin"), (6, "America/Chicago"), (1, HALF)]
+GOOD = [(1, "Europe/Berlin"), (0.5, HALF), (1 / 3, "America/Chicago"), (4, "Etc/GMT+6"), (6, "UTC")]
+
+
+@pytest.mark.parametrize(("hours", "zone"), STOPPED + GOOD)
+def test_clocks_that_change_by_less_than_a_step_stop(hours: float, zone: str) -> None:
+    day = round(24 / hours)  # the data end before the change
+    times = pd.date_range("2024-01-01", periods=20 * day, freq=pd.Timedelta(days=1) / day)
+    table = pd.DataFrame({"timestamp": times, "price": markets.prices(20, day), "problem": ""})
+    found = examined(table, META | {"day": day, "timezone": zone})[0]["stops"]
+    assert len(found) == ((hours, zone) in STOPPED)
+    assert all(f"in {zone} change" in stop and "ingest.timezone to UTC" in stop for stop in found)
+
+
 def test_a_feed_is_stuck_from_the_length_that_is_given_on_and_gaps_are_not() -> None:
     prices = np.array([1.0, 2, 2, 2, 3, 3, *[np.nan] * 5, 2, 2, 2, 2])
     assert np.flatnonzero(checks.stuck(prices, 3)).tolist() == [1, 2, 3, 11, 12, 13, 14]
