@@ -71,8 +71,9 @@ class Predictor:
 
     def observe(self, moment: Moment, charge: float, before: float) -> Array:
         """[1, columns] as in training."""
-        hour = np.array([self.hour(moment.time)])
-        weekend = np.array([float(self.begin(moment.time).weekday() >= 5)])
+        begin = self.begin(moment.time)
+        hour = np.array([begin.hour + begin.minute / 60])
+        weekend = np.array([float(begin.weekday() >= 5)])
         signals = features.signals(
             np.reshape(moment.signals if moment.signals is not None else [], (1, -1)),
             np.reshape(moment.signals_ago if moment.signals_ago is not None else [], (1, -1)),
@@ -88,11 +89,10 @@ class Predictor:
         return float(self.meta["fixed_hours"].get(f"{self.hour(time):g}", 0.0))
 
     def begin(self, time: datetime) -> datetime:
-        """Local moment at which the step that holds `time` begins, as in training: who asks at
-        14:23 asks in the step of 14:00, if steps are hours and begin with them."""
+        """Local moment at which the step that holds `time` begins: 14:00 for 14:23, of hours."""
         local, day = time.astimezone(self.zone), self.meta["day"]
-        known = [round(float(hour) * 60) for hour in self.meta["fixed_hours"]]  # 2.66667 is 2:40
-        passed = local.hour * 60 + local.minute - min(known, default=0)
+        first = round(min(map(float, self.meta["fixed_hours"]), default=0) * 60)  # 2.66667 is 2:40
+        passed = local.hour * 60 + local.minute - first
         late = timedelta(minutes=passed * day % 1440 / day)  # of whole numbers, so exact
         return (time.astimezone(UTC) - late).astimezone(self.zone)  # clocks may change in a step
 
