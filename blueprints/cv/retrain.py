@@ -92,8 +92,8 @@ def drawn(content: str, config: RetrainParams) -> str:
 def losses(predictor: Predictor, table: pd.DataFrame) -> np.ndarray:
     """[n] squared error of the positive class's probability (Brier score), the mean over the images
     that show the same thing: sent twice, a part is no second evidence."""
-    pixels = [decode(Path(path).read_bytes()) for path in table["path"]]
-    sure = np.array([predictor.answer(image).probability for image in pixels])
+    read = (decode(Path(path).read_bytes(), float("inf")) for path in table["path"])  # one by one
+    sure = np.array([answer.probability for answer in map(predictor.answer, read)])
     squared = (sure - (table["label"] == predictor.meta["positive"])) ** 2
     return squared.groupby(table["shows"]).mean().to_numpy()
 

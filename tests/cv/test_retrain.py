@@ -2,6 +2,7 @@
 
 import base64
 import io
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,3 +101,18 @@ def test_a_part_that_was_sent_twice_is_one_piece_of_evidence(tmp_path: Path) -> 
     assert len(found) == table["shows"].nunique() == 2
     single = retrain.losses(predictor, table.assign(shows=range(4)))
     assert sorted(found) == pytest.approx(sorted([single[:3].mean(), single[3]]))
+
+
+def test_pictures_of_any_size_are_compared_one_at_a_time(tmp_path: Path) -> None:
+    Image.new("L", (5100, 5000)).save(tmp_path / "large.png")  # 25.5 megapixels
+    given: list[Any] = []
+
+    def answer(image: np.ndarray) -> Any:
+        assert sum(former() is not None for former in given) <= 1
+        given.append(weakref.ref(image))
+        return SimpleNamespace(probability=0.5)
+
+    predictor: Any = SimpleNamespace(meta={"positive": "defective"}, answer=answer)
+    table = pd.DataFrame({"path": [str(tmp_path / "large.png")] * 3, "label": "good"})
+    assert retrain.losses(predictor, table.assign(shows=range(3))).tolist() == [0.25] * 3
+    assert len(given) == 3
