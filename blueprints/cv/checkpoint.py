@@ -14,13 +14,14 @@ from shared import params
 State = tuple[list[dict[str, float]], dict[str, torch.Tensor]]
 
 
-def fingerprint(config: dict[str, Any], folder: Path) -> str:
-    """What a checkpoint belongs to: parameters, data, and the content of `train.weights_file`.
+def fingerprint(config: dict[str, Any], positive: str, folder: Path) -> str:
+    """What a checkpoint belongs to: parameters, `ingest.positive`, data, scripts, and the content
+    of `train.weights_file`.
 
     With another one training starts anew.
     """
-    digest = hashlib.sha256(json.dumps(config).encode())
-    files = sorted(folder.iterdir())
+    digest = hashlib.sha256(json.dumps([config, positive]).encode())
+    files = [*sorted(folder.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))]
     if config["weights"] == "file":
         files.append(Path(config["weights_file"]))
     for path in files:

@@ -162,7 +162,7 @@ def fit(
     start_weights(network, config.architecture, config.weights, config.weights_file)
     frozen, learned = split(network, config.frozen_blocks)
     learned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    mark = checkpoint.fingerprint(config.model_dump(), PREPARED)
+    mark = checkpoint.fingerprint(config.model_dump(), positive, PREPARED)
     learning, holding = datasets(config, table, targets)
     refuse_size(network, config.architecture, learning.pixels.shape[-1])
     given = before(frozen, learning[0][0][None], accelerator.device)
