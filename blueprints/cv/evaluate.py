@@ -4,6 +4,7 @@ Temperature and threshold are chosen on validation; the numbers under `test` onl
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,20 @@ def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, backbone: str) ->
 
 
 def score(
-    probabilities: np.ndarray, truth: np.ndarray, index: int, config: EvaluateParams
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    index: int,
+    parts: np.ndarray,
+    config: EvaluateParams,
 ) -> dict[str, Any]:
     """Scores of the likeliest class, with intervals: the block `test` of metrics.json."""
     right, positive = probabilities.argmax(1) == truth, truth == index
-    chosen = probabilities[:, index]
+    chosen, interval = probabilities[:, index], partial(scoring.interval, parts=parts)
     return {
         "accuracy": float(right.mean()),
-        "accuracy_interval": scoring.interval(
-            lambda values: float(values.mean()), right, seed=config.seed
-        ),
+        "accuracy_interval": interval(lambda values: float(values.mean()), right, seed=config.seed),
         "auc": scoring.auc(positive, chosen),
-        "auc_interval": scoring.interval(scoring.auc, positive, chosen, seed=config.seed),
+        "auc_interval": interval(scoring.auc, positive, chosen, seed=config.seed),
         **scoring.scores(probabilities.argmax(1) == index, positive),
         "ece": scoring.calibration(chosen, positive, config.calibration_bins)[0],
         "images": len(truth),
@@ -121,12 +124,10 @@ def report(
 ) -> dict[str, Any]:
     """metrics.json: `held` are the validation and test rows, `outcome` (probabilities, truth)."""
     test = (held["split"] == "test").to_numpy()
-    (probabilities, truth), spare = (
-        (part[test] for part in outcome),
-        [part[~test] for part in outcome],
-    )
+    probabilities, truth = (part[test] for part in outcome)
+    spare = [part[~test] for part in outcome]
     chosen, positive, threshold = probabilities[:, index], truth == index, operating["threshold"]
-    scores = score(probabilities, truth, index, config)
+    scores = score(probabilities, truth, index, held["part"].to_numpy()[test], config)
     majority = float(np.bincount(truth).max() / len(truth))
     return {
         "test": scores,

@@ -10,6 +10,7 @@ import monitor
 import numpy as np
 import pandas as pd
 import torch
+import twins
 from model import resize
 from parallel import in_order
 from pydantic import Field, PositiveInt
@@ -18,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from shared import params
 
 CHECKED, PREPARED = Path("data/checked.csv"), Path("data/prepared")
-SAMPLES = ["image", "path", "label", "probability", "subgroup", "split", "sha256"]
+SAMPLES = ["image", "path", "label", "probability", "subgroup", "split", "sha256", "part"]
 # a split that no row has is drawn from rows whose own says this; empty: nothing
 DRAWN_FROM = {"test": [""], "validation": ["", "train"]}
 Share = Annotated[float, Field(gt=0, le=0.5)]
@@ -50,7 +51,7 @@ def split(table: pd.DataFrame, config: PrepareParams) -> pd.Series:
     from those and from train. What is left is train.
     Twins and rows of one `group` stay together; strata are label, probability and subgroup.
     """
-    groups = connected(table)
+    groups = twins.connected(table)
     strata = table[["label", "probability", "subgroup"]].astype(str).agg("|".join, axis=1)
     common = strata.map(strata.value_counts()) >= 10
     strata = strata.where(common, table["label"]).to_numpy()
@@ -93,22 +94,6 @@ def refuse_one_sided(table: pd.DataFrame, positive: str) -> None:
         raise SystemExit(f"prepare: {found}: name others in column `split`, or add images")
 
 
-def connected(table: pd.DataFrame) -> np.ndarray:
-    """[n] one number per set of rows that twins or the `group` column tie together."""
-    names = table["group"].where(table["group"] != "", "twins " + table["twins"].astype(str))
-    parent = {name: name for name in names}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for _, rows in names.groupby(table["twins"]):
-        for name in rows:
-            parent[root(name)] = root(rows.iloc[0])
-    return pd.factorize(names.map(root))[0]
-
-
 def resized(image: str, size: int, channels: int) -> np.ndarray:
     """uint8 [channels, size, size] of an ingested image; its channels are resized on their own."""
     pixels = manifest.picture(image)[None, :, :, :channels].copy()  # torch wants to own them
@@ -139,6 +124,7 @@ def main() -> None:
     table = table.sort_values(["split", "image"], kind="stable").reset_index(drop=True)
     shutil.rmtree(PREPARED, ignore_errors=True)  # a killed run may have left drafts
     PREPARED.mkdir(parents=True)
+    table["part"] = twins.parts(table)
     write_images(table, config.image_size, PREPARED / "images.npy")
     with params.atomic(PREPARED / "samples.csv") as draft:
         table[[*SAMPLES, *monitor.FEATURES]].to_csv(draft, index=False)

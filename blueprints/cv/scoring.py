@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
@@ -62,10 +63,21 @@ def auc(positive: np.ndarray, probability: np.ndarray) -> float:
 
 
 def interval(
-    statistic: Callable[..., float], *arrays: np.ndarray, seed: int, rounds: int = 500
+    statistic: Callable[..., float],
+    *arrays: np.ndarray,
+    parts: np.ndarray,
+    seed: int,
+    rounds: int = 500,
 ) -> list[float]:
-    """95 % bootstrap interval of a statistic over the images."""
-    generator, n = np.random.default_rng(seed), len(arrays[0])
+    """95 % bootstrap interval of a statistic over the images.
+
+    Drawn are parts, each with all of its images, which say little beyond one another; parts: [n]
+    the number of each image's part.
+    """
+    number = pd.factorize(parts)[0]
+    generator, n = np.random.default_rng(seed), number.max() + 1
+    members = np.split(np.argsort(number, kind="stable"), np.bincount(number).cumsum()[:-1])
     draws = [generator.integers(0, n, n) for _ in range(rounds)]
-    values = [statistic(*(array[draw] for array in arrays)) for draw in draws]
+    rows = (np.concatenate([members[part] for part in draw]) for draw in draws)
+    values = [statistic(*(array[drawn] for array in arrays)) for drawn in rows]
     return [float(bound) for bound in np.quantile(values, [0.025, 0.975])]

@@ -40,6 +40,27 @@ def groups(rows: pd.Index, tied: list[Pair]) -> pd.Series:
     return pd.Series(connected_components(links, directed=False)[1], rows)
 
 
+def connected(table: pd.DataFrame) -> np.ndarray:
+    """[n] one number per set of rows that twins or the `group` column tie together."""
+    names = table["group"].where(table["group"] != "", "twins " + table["twins"].astype(str))
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for _, rows in names.groupby(table["twins"]):
+        for name in rows:
+            parent[root(name)] = root(rows.iloc[0])
+    return pd.factorize(names.map(root))[0]
+
+
+def parts(table: pd.DataFrame) -> np.ndarray:
+    """[n] the numbers of `connected` where any row has a `group`; else each row is its own."""
+    return connected(table) if (table["group"] != "").any() else np.arange(len(table))
+
+
 def duplicates(readable: pd.DataFrame, copies: pd.Index, tied: list[Pair]) -> list[dict[str, Any]]:
     """Exact copies with the first of their kind, then near duplicates, as the report lists them."""
     path, image, content = readable["path"], readable["image"], readable["sha256"]

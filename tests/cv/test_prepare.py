@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import prepare
 import pytest
+import twins
 import yaml
 from model import resize
 from PIL import Image
@@ -45,6 +46,13 @@ def test_groups_and_twins_stay_together() -> None:
     given.loc[399, "twins"] = 0  # ties the first group to the last
     drawn = split(given, CONFIG)
     assert drawn.groupby(given["group"]).nunique().max() == 1 and drawn[0] == drawn[399]
+
+
+def test_rows_are_parts_of_their_own_unless_a_group_is_given() -> None:
+    given = table(8).assign(twins=[0, 0, 1, 2, 3, 4, 5, 6])
+    assert twins.parts(given).tolist() == list(range(8))
+    given.loc[[6, 7], "group"] = "one part"
+    assert twins.parts(given).tolist() == [0, 0, 1, 2, 3, 4, 5, 5]
 
 
 def test_a_given_split_is_kept_and_checked() -> None:

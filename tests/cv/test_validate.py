@@ -76,6 +76,47 @@ def test_shuffled_labels_are_refused(manifest: pd.DataFrame) -> None:
     assert "below validate.min_label_signal" in stops(manifest.assign(label=shuffled))
 
 
+def of_parts(folder: Path, parts: int, photos: int) -> pd.DataFrame:
+    """Photos of parts that look alike part by part; labels are drawn per part, without a reason."""
+    generator, rows = np.random.default_rng(0), []
+    for part in range(parts):
+        coarse = generator.integers(0, 256, (12, 12), dtype=np.uint8)
+        large = np.asarray(Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC))
+        label = "bad" if generator.random() < 0.5 else "good"
+        for photo in range(photos):
+            moved = np.roll(large, generator.integers(-6, 7, 2), (0, 1))
+            noisy = np.clip(moved + generator.normal(0, 15, moved.shape), 0, 255)
+            name = f"part{part}_{photo}.png"
+            Image.fromarray(noisy.astype(np.uint8)).save(folder / name)
+            rows.append({"image": name, "label": label, "group": str(part)})
+    return pd.DataFrame(rows).assign(twins=range(len(rows)))
+
+
+def test_labels_without_reason_have_no_signal_though_photos_share_a_part(
+    manifest: pd.DataFrame,
+) -> None:
+    table = of_parts(images.RAW / "images", parts=40, photos=6)
+    assert labels.doubts(table.assign(group=""), "bad")[0] > 0.7
+    signal, own = labels.doubts(table, "bad")
+    assert signal < 0.6 and len(own) == len(table)
+    tied = table.assign(group=table["group"].where(table.index % 6 < 3, ""))
+    tied["twins"] = table.index // 6
+    assert labels.doubts(tied, "bad")[0] == signal, "twins tie as `group` does"
+
+
+def test_folds_of_few_groups_are_fewer_and_of_one_none() -> None:
+    target = np.arange(80) % 4 == 0
+    table = pd.DataFrame({"group": "", "twins": range(80)})
+    assert len(labels.folds(table, target)) == 5
+    shared = table.assign(group=np.where(target, "a", "b"))
+    assert labels.folds(shared, target) == []
+    shared["group"] += (np.arange(80) // 40).astype(str)
+    (learnt, held), (_, other) = labels.folds(shared, target)
+    assert len({*held, *other}) == 80 and len(np.unique(target[learnt])) == 2
+    groups = shared["group"].to_numpy()
+    assert not set(groups[learnt]) & set(groups[held])
+
+
 def test_flipped_labels_lead_the_list_of_doubts(manifest: pd.DataFrame) -> None:
     flipped = manifest.copy()
     flipped.loc[:7, "label"] = ["good", "bad"] * 4
