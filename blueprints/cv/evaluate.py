@@ -51,7 +51,7 @@ def logits_of(network: torch.nn.Module, turns: list[int]) -> Callable[[torch.Ten
     )
 
 
-def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, backbone: str) -> dict[str, float]:
+def frozen_baseline(table: pd.DataFrame, positive: str, backbone: str) -> dict[str, float]:
     """ImageNet features that never saw these images, and a logistic regression on top of them.
 
     It learns from the training and validation images and is judged on the same test images.
@@ -59,20 +59,18 @@ def frozen_baseline(table: pd.DataFrame, positive: np.ndarray, backbone: str) ->
     network = start_weights(build(backbone, 2), backbone, "packaged")
     values = outputs(logits_of(Features(network), [0]), table.index.to_numpy(), "baseline")
     test = (table["split"] == "test").to_numpy()
+    last = [*sorted(set(table["label"]) - {positive}), positive]
+    truth = table["label"].map(last.index).to_numpy()
     regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=2000))
-    probability = regression.fit(values[~test], positive[~test]).predict_proba(values[test])[:, 1]
+    probability = regression.fit(values[~test], truth[~test]).predict_proba(values[test])
     return {
-        "accuracy": float(((probability >= 0.5) == positive[test]).mean()),
-        "auc": scoring.auc(positive[test], probability),
+        "accuracy": float((probability.argmax(1) == truth[test]).mean()),
+        "auc": scoring.auc((table["label"] == positive).to_numpy()[test], probability[:, -1]),
     }
 
 
 def score(
-    probabilities: np.ndarray,
-    truth: np.ndarray,
-    index: int,
-    parts: np.ndarray,
-    config: EvaluateParams,
+    probabilities: np.ndarray, truth: np.ndarray, index: int, parts: Any, config: EvaluateParams
 ) -> dict[str, Any]:
     """Scores of the likeliest class, with intervals: the block `test` of metrics.json."""
     right, positive = probabilities.argmax(1) == truth, truth == index
@@ -100,13 +98,15 @@ def operating_point(chosen: np.ndarray, positive: np.ndarray, threshold: float) 
 
 
 def subgroups(
-    held: pd.DataFrame, chosen: np.ndarray, positive: np.ndarray, threshold: float
+    held: pd.DataFrame, probabilities: np.ndarray, truth: np.ndarray, index: int, threshold: float
 ) -> dict[str, Any]:
     """The same scores for each value of the column `subgroup`: a good mean may hide a bad part."""
+    right, positive = probabilities.argmax(1) == truth, truth == index
+    chosen = probabilities[:, index]
     return {
         str(name) or "all": {
             "images": len(rows),
-            "accuracy": float(((chosen[rows] >= 0.5) == positive[rows]).mean()),
+            "accuracy": float(right[rows].mean()),
             "auc": scoring.auc(positive[rows], chosen[rows]),
             "operating_recall": scoring.scores(chosen[rows] >= threshold, positive[rows])["recall"],
         }
@@ -128,16 +128,15 @@ def report(
     spare = [part[~test] for part in outcome]
     chosen, positive, threshold = probabilities[:, index], truth == index, operating["threshold"]
     scores = score(probabilities, truth, index, held["part"].to_numpy()[test], config)
-    majority = float(np.bincount(truth).max() / len(truth))
     return {
         "test": scores,
         "operating": operating_point(chosen, positive, threshold),
         "baseline": {
-            "majority": {"accuracy": majority},
+            "majority": {"accuracy": float(np.bincount(truth).max() / len(truth))},
             "frozen": frozen,
             "auc_gain": scores["auc"] - frozen["auc"],
         },
-        "subgroup": subgroups(held[test], chosen, positive, threshold),
+        "subgroup": subgroups(held[test], probabilities, truth, index, threshold),
         "validation": {
             "accuracy": float((spare[0].argmax(1) == spare[1]).mean()),
             "temperature": operating["temperature"],
@@ -163,7 +162,7 @@ def main() -> None:
     params.write_json("reports/operating.json", operating)
     lite = meta["architecture"] == "efficientnet_lite0"
     backbone = meta["architecture"] if lite else "squeezenet1_1"
-    frozen = frozen_baseline(table, (table["label"] == meta["positive"]).to_numpy(), backbone)
+    frozen = frozen_baseline(table, meta["positive"], backbone)
     metrics = report(held, (probabilities, truth), operating, index, frozen, config)
     params.write_json("metrics.json", metrics)
     figures.draw(network, held[test], probabilities[test], truth[test], classes, index, config)
