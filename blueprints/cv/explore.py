@@ -95,7 +95,7 @@ def sections(table: pd.DataFrame, report: Report, config: ExploreParams) -> dict
             "One of several exact copies is kept. Near duplicates go into the same split.",
             gallery(cards(report["duplicates"], twins), limit),
         ],
-        "Twins with different labels": [
+        "Copies with different labels": [
             "Left out, since one of the labels must be wrong.",
             gallery(cards(report["label_conflicts"], "labelled {label}\n{path}"), limit),
         ],
@@ -122,7 +122,7 @@ def main() -> None:
         "unusable files": len(report["problems"]),
         "exact copies": report["exact_duplicates"],
         "near-duplicate pairs": report["near_duplicate_pairs"],
-        "twins with different labels": len(report["label_conflicts"]),
+        "copies with different labels": len(report["label_conflicts"]),
         "doubtful labels": len(report["doubtful_labels"]),
         "AUC of a simple model (chance: 0.5)": f"{report['label_signal_auc']:.2f}",
     }

@@ -64,7 +64,7 @@ def former() -> pd.DataFrame:
 
 
 def together(
-    old: pd.DataFrame, new: pd.DataFrame, bits: int, config: RetrainParams
+    old: pd.DataFrame, new: pd.DataFrame, bits: int | None, config: RetrainParams
 ) -> pd.DataFrame:
     """Both tables with a split for each row; images that show the same thing, the same number in
     `shows`, share it.

@@ -1,5 +1,6 @@
 """Images that show the same thing: exact copies, and near duplicates by perceptual hash."""
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ from scipy.sparse.csgraph import connected_components
 Pair = tuple[int, int, int]
 
 
-def pairs(manifest: pd.DataFrame, bits: int) -> list[Pair]:
+def pairs(manifest: pd.DataFrame, bits: int | None) -> list[Pair]:
     """(row, earlier row, differing bits) for hashes of 256 bits that differ in at most `bits`.
 
     Such hashes agree on one of `bits` + 1 slices, so only rows that share a slice are compared.
+    Without `bits` only rows of the same content are pairs.
     """
     index = manifest.index.to_numpy()
+    if bits is None:
+        same = pd.Series(index).groupby(manifest["sha256"].to_numpy()).agg(list)
+        return sorted((b, a, 0) for rows in same for a, b in combinations(rows, 2))
     content = bytes.fromhex("".join(manifest["perceptual_hash"]))
     hashes = np.frombuffer(content, np.uint8).reshape(-1, 32)
     found: dict[tuple[int, int], int] = {}

@@ -21,7 +21,7 @@ class ValidateParams(params.Params):
     channels: Literal["any", "gray", "colour"]
     min_per_class: PositiveInt
     max_label_conflicts: float
-    near_duplicate_bits: NonNegativeInt
+    near_duplicate_bits: NonNegativeInt | None
     min_label_signal: float
     label_noise_listed: NonNegativeInt
 
@@ -68,15 +68,16 @@ def examine(
     """The report, with the reasons to stop under `stops`, and the usable rows.
 
     Column `twins` has one number for all rows that show the same thing, so that `prepare` keeps
-    them in one split. Of exact copies only the first is usable, of conflicting labels none.
+    them in one split. Of exact copies only the first is usable, of those with different labels
+    none; near duplicates may differ in their label, as parts before a fixed camera do.
     """
     problems = row_problems(manifest, config)
     readable = manifest[problems == ""]
     copies = readable.index[readable.duplicated("sha256")]
     distinct = readable.drop_duplicates(["sha256", "label", "split"])
+    path, split, shown = manifest["path"], manifest["split"], manifest[["image", "path", "label"]]
     pairs = twins.pairs(distinct, config.near_duplicate_bits)
-    label, split = manifest["label"], manifest["split"]
-    conflicts = sorted({row for a, b, _ in pairs if label[a] != label[b] for row in (a, b)})
+    conflicts = distinct.index[distinct.groupby("sha256")["label"].transform("nunique") > 1]
     leaks = [(a, b) for a, b, _ in pairs if split[a] and split[b] and split[a] != split[b]]
     usable = readable.drop(index=copies.union(conflicts))
     usable = usable.assign(twins=twins.groups(usable.index, pairs))
@@ -84,7 +85,6 @@ def examine(
     doubtful = own[own < 0.5].sort_values()[: config.label_noise_listed]
     duplicates = twins.duplicates(readable, copies, pairs)
     gray = usable["gray"].astype(bool)
-    path, shown = manifest["path"], manifest[["image", "path", "label"]]
     report: dict[str, Any] = {
         "files": len(manifest),
         "usable": len(usable),

@@ -83,7 +83,7 @@ def test_doubts_and_twins_are_shown_as_pictures_up_to_the_limit(data: pd.DataFra
     assert "labelled bad; model: 4.0%" in parts["Doubtful labels"]
     assert "2 more are not shown" in parts["Doubtful labels"]
     assert parts["Duplicates"].count("<img") == 2 and "2 of 256 bits" in parts["Duplicates"]
-    assert "None." in parts["Twins with different labels"]
+    assert "None." in parts["Copies with different labels"]
     assert "image: is truncated" in parts["Unusable files"]
 
 

@@ -170,6 +170,27 @@ def test_the_same_file_listed_with_two_labels_is_left_out(manifest: pd.DataFrame
     assert [row["label"] for row in report["label_conflicts"]] == ["bad", "good"]
 
 
+def test_near_duplicates_with_different_labels_stay_in_one_split(manifest: pd.DataFrame) -> None:
+    """A fixed camera sees the same part twice, whole and then with a crack."""
+    near = copy_row(manifest, 4, label="good", sha256="f" * 64)
+    report, usable = examine(near)
+    assert report["stops"] == report["label_conflicts"] == [] and len(usable) == 81
+    assert report["near_duplicate_pairs"] == 1 and usable["twins"][4] == usable["twins"][80]
+    report, usable = examine(near, near_duplicate_bits=None)
+    assert report["near_duplicate_pairs"] == 0 and usable["twins"].is_unique
+
+
+def test_copies_are_found_where_near_duplicates_are_not_looked_for(manifest: pd.DataFrame) -> None:
+    report, usable = examine(copy_row(manifest, 4), near_duplicate_bits=None)
+    assert report["exact_duplicates"] == 1 and len(usable) == 80 and report["stops"] == []
+    twice = copy_row(manifest, 4, label="good")
+    assert "above validate.max_label_conflicts" in stops(twice, near_duplicate_bits=None)
+    split = copy_row(manifest, 4, split="train")
+    split = copy_row(split, 4, split="test")
+    leaks = examine(split, near_duplicate_bits=None)[0]["leaks_between_splits"]
+    assert leaks == ["x/copy.png and x/copy.png"]
+
+
 def test_rows_that_break_the_schema_are_listed_with_the_reason(manifest: pd.DataFrame) -> None:
     odd = manifest.copy()
     odd.loc[0, "width"], odd.loc[1, "label"], odd.loc[2, "probability"] = 8, " ", 1.5
