@@ -51,12 +51,14 @@ class Guide:
         return [first, *(first.deep_copy() for _ in range(number - 1))]
 
     def allowed(self, matchers: list[LLMatcher], width: int) -> torch.Tensor:
-        """[matchers, width] may this token come next?"""
-        mask = llguidance.numpy.allocate_token_bitmask(len(matchers), width)
+        """[matchers, width] may this token come next? No text has those beyond the tokenizer."""
+        known = self.inner.vocab_size
+        mask = llguidance.numpy.allocate_token_bitmask(len(matchers), known)
         for row, matcher in enumerate(matchers):
             llguidance.numpy.fill_next_token_bitmask(matcher, mask, row)
         bits = np.unpackbits(mask.view(np.uint8), axis=1, bitorder="little")
-        return torch.from_numpy(bits[:, :width].astype(bool))
+        may = torch.from_numpy(bits[:, : min(known, width)].astype(bool))
+        return torch.nn.functional.pad(may, (0, width - may.shape[1]))
 
 
 class Reading:

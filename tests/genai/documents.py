@@ -115,14 +115,17 @@ def adapt(values: dict[str, Any], data: Path) -> None:
     values["prepare"] |= {"instruction": "Fill in the record.", "stratify": None}
 
 
-def tiny_base(source: Path, folder: Path) -> None:
-    """A base model of two small layers with random weights and the tokenizer of `source`."""
+def tiny_base(source: Path, folder: Path, padding: int = 0) -> None:
+    """A base model of two small layers with random weights and the tokenizer of `source`.
+
+    padding: embeddings beyond those of the tokenizer.
+    """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-    shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 49152}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 49152 + padding}
     config = LlamaConfig(
         **shape, max_position_embeddings=4096, tie_word_embeddings=True, eos_token_id=2
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from guided import Guide, Reading, answers, decode, problem_of
 
-from genai.documents import NESTED
+from genai.documents import NESTED, tiny_base
 
 TEXTS = ["One.", "A much longer text about a clinic that lost 12 laptops.", "x" * 50]
 
@@ -34,6 +34,16 @@ def tokens(guide: Guide) -> list[list[int]]:
 def test_every_answer_keeps_the_schema(model: Any, guide: Guide) -> None:
     for found in answers(model, guide, tokens(guide), 300, 2, "test"):
         assert found.whole and 0 <= found.confidence <= 1
+        jsonschema.validate(json.loads(found.text), NESTED)
+
+
+@pytest.mark.parametrize("padding", [1, 271])
+def test_a_model_may_be_wider_than_its_tokenizer(
+    base_model: Path, tmp_path: Path, padding: int
+) -> None:
+    tiny_base(base_model, tmp_path, padding)
+    wide, guide = base.load(tmp_path), Guide(base.tokenizer(tmp_path), NESTED)
+    for found in decode(wide, guide, tokens(guide), 300):
         jsonschema.validate(json.loads(found.text), NESTED)
 
 
