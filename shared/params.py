@@ -106,9 +106,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, values: Any) -> None:
-    """Write JSON whole or not at all; NaN and infinity are refused, floats keep six digits."""
-    text = json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False)
+def write_json(path: str | Path, values: Any, exact: bool = False) -> None:
+    """Write JSON whole or not at all; NaN and infinity are refused, floats keep six digits.
+
+    exact: floats keep all digits, for what a user wrote.
+    """
+    written = values if exact else _rounded(values)
+    text = json.dumps(written, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic(path) as draft:
         draft.write_text(text + "\n", encoding="utf-8")
 

@@ -62,6 +62,14 @@ def test_json_refuses_nan_and_rounds(tmp_path: Path) -> None:
     assert params.read_json(tmp_path / "a.json") == {"x": [0.123457], "1": {"y": "z"}}
 
 
+def test_exact_json_keeps_every_digit_and_refuses_nan(tmp_path: Path) -> None:
+    schema = {"maximum": 9999999.99, "enum": [1234567.5, 48.856614, 0.125, 1]}
+    params.write_json(tmp_path / "a.json", schema, exact=True)
+    assert params.read_json(tmp_path / "a.json") == schema
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        params.write_json(tmp_path / "a.json", {"x": float("nan")}, exact=True)
+
+
 def test_flatten_joins_keys_with_dots() -> None:
     assert params.flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
 

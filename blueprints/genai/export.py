@@ -117,7 +117,7 @@ def main() -> None:
     weights |= {"accuracy_level": config.accuracy_level}
     quantising.build(MERGED, EXPORT, weights, config.eight_bits)
     shutil.rmtree(MERGED)
-    params.write_json(EXPORT / "model.json", describe())
+    params.write_json(EXPORT / "model.json", describe(), exact=True)
     predictor = Predictor(EXPORT, train.threads or 2)
     predictor.masks = False  # the texts here are masked; a second time might find more
     table = pd.read_parquet(PREPARED / "examples.parquet")

@@ -77,7 +77,7 @@ def main() -> None:
         drawn = random.Random(config.seed).sample(range(len(rows)), config.limit)  # noqa: S311
         rows = [rows[i] for i in sorted(drawn)]
     shutil.rmtree(RAW, ignore_errors=True)
-    params.write_json(RAW / "schema.json", schema)
+    params.write_json(RAW / "schema.json", schema, exact=True)
     with params.atomic(RAW / "examples.jsonl") as draft:
         lines = (json.dumps(row) + "\n" for row in rows)  # in ASCII: no U+2028 looks like its end
         draft.write_text("".join(lines), encoding="utf-8")

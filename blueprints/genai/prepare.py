@@ -114,7 +114,7 @@ def main() -> None:
     limits = {"max_text_tokens": config.max_text_tokens, "truncate": config.truncate}
     limits |= {"longest_answer": int(table["answer"].map(len).max())}
     meta = {"schema": schema, "frame": parts._asdict(), "instruction": config.instruction}
-    params.write_json(PREPARED / "meta.json", meta | limits)
+    params.write_json(PREPARED / "meta.json", meta | limits, exact=True)
     train = table[table["split"] == "train"]
     outputs = [json.loads(text) for text in train["output"]]
     params.write_json("reports/reference.json", monitor.reference(train, outputs, schema))

@@ -112,7 +112,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(folder: Path, texts: list[str], **changes: Any) -> list[dict[str, Any]]:
     section = {"source": "own.jsonl", "schema": "own.json", "limit": None, "seed": 0} | changes
     (folder / "params.yaml").write_text(yaml.safe_dump({"ingest": section}))
-    (folder / "own.json").write_text(SIMPLE % "{}")
+    (folder / "own.json").write_text(SIMPLE % '{"maximum": 9999999.99}')
     rows = [{"input": text, "output": {"a": text}} for text in texts]
     (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     ingest.main()
@@ -125,6 +125,11 @@ def test_line_ends_of_every_kind_inside_texts_break_no_line(folder: Path) -> Non
     found = run(folder, texts)
     assert [row["input"] for row in found] == [*texts[:3], "?", "太阳"]
     assert [row["output"]["a"] for row in found] == [*texts[:3], "?", "太阳"]
+
+
+def test_numbers_in_a_schema_keep_every_digit(folder: Path) -> None:
+    run(folder, ["a"])
+    assert params.read_json(folder / "data/raw/schema.json") == params.read_json("own.json")
 
 
 def test_a_limit_draws_rows_in_their_order_and_the_same_each_time(folder: Path) -> None:

@@ -131,6 +131,9 @@ def test_the_stage_writes_examples_and_their_profile(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_examples(tmp_path, 60)
+    schema = json.loads((tmp_path / "data/raw/schema.json").read_text())
+    schema["properties"]["people"]["maximum"] = 9999999.99
+    (tmp_path / "data/raw/schema.json").write_text(json.dumps(schema))
     import yaml
 
     sections = {"prepare": CONFIG, "model": {"base": str(base_model), "hub": False}}
@@ -139,6 +142,7 @@ def test_the_stage_writes_examples_and_their_profile(
     table = pd.read_parquet(tmp_path / "data/prepared/examples.parquet")
     assert len(table) == 60 and set(table["split"]) == {"train", "validation", "test"}
     meta = json.loads((tmp_path / "data/prepared/meta.json").read_text())
+    assert meta["schema"] == schema, "every digit of it"
     assert meta["longest_answer"] == table["answer"].map(len).max()
     reference = json.loads((tmp_path / "reports/reference.json").read_text())
     shares = reference["profile"]["tokens"]["shares"]
