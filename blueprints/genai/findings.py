@@ -7,6 +7,7 @@ import numpy as np
 from guided import Guide
 from prompts import clean
 from records import Json, plain, write
+from validators import validator
 
 FIRST_WORDS = 80  # characters of a text that a finding shows
 
@@ -17,9 +18,8 @@ def reasons(rows: list[Json], schema: Json, tokenizer: Any, limit: int) -> list[
     tokenizer: None where decoding cannot be guided by the schema, so that nothing can be decoded.
     limit: evaluate.max_answer_tokens.
     """
-    kind = jsonschema.validators.validator_for(schema)
-    validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
-    found = [unusable(row, validator) for row in rows]
+    judge = validator(schema, formats=True)
+    found = [unusable(row, judge) for row in rows]
     if tokenizer is None:
         return found
     guide = Guide(tokenizer, schema)
@@ -33,18 +33,18 @@ def reasons(rows: list[Json], schema: Json, tokenizer: Any, limit: int) -> list[
     return [why or too_long(sizes[i], longest, limit) for i, why in enumerate(found)]
 
 
-def unusable(row: Json, validator: Any) -> str:
+def unusable(row: Json, judge: Any) -> str:
     """Why an example is none; empty if it is one."""
     if row["problem"]:
         return str(row["problem"])
     if not clean(row["input"], []):
         return "input is empty"
-    return schema_problem(row["output"], validator)
+    return schema_problem(row["output"], judge)
 
 
-def schema_problem(output: Json, validator: Any) -> str:
+def schema_problem(output: Json, judge: Any) -> str:
     """The first way in which a record breaks the schema; empty if it keeps it."""
-    error = jsonschema.exceptions.best_match(validator.iter_errors(output))
+    error = jsonschema.exceptions.best_match(judge.iter_errors(output))
     if error is None:
         return ""
     where, why = ".".join(map(str, error.absolute_path)) or "the record", error.message

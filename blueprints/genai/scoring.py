@@ -4,10 +4,10 @@ import json
 import math
 from typing import Any
 
-import jsonschema
 import numpy as np
 from records import Json, fields, overlap, same, value
 from schemas import is_text, nullable
+from validators import validator
 
 Array = np.ndarray
 
@@ -45,11 +45,11 @@ def score(answers: list[Any], truths: list[Json], schema: Json) -> Json:
     """Scores of parsed answers against the truths; `exact_match` is the mean over the fields."""
     found = hits(answers, truths, schema)
     exact = {name: float(hit.mean()) for name, hit in found.items()}
-    validator = jsonschema.validators.validator_for(schema)(schema)
+    judge = validator(schema)
     scores: Json = {
         "exact_match": float(np.mean(list(exact.values()))),
         "record_exact_match": float(np.mean(np.all(list(found.values()), axis=0))),
-        "valid_json": float(np.mean([validator.is_valid(answer) for answer in answers])),
+        "valid_json": float(np.mean([judge.is_valid(answer) for answer in answers])),
         "field_exact_match": exact,
     }
     texts = {
