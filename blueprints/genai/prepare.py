@@ -87,13 +87,13 @@ def encode(row: Json, parts: Frame, tokenizer: Any, schema: Json, config: Prepar
     text = clean(row["input"], parts.special)
     to_tokens = encoder(tokenizer)
     prompt, inner = tokens(to_tokens, parts, text, config.max_text_tokens, config.truncate)
-    answer = [*to_tokens(write(row["output"], schema)), tokenizer.eos_token_id]
+    record = write(row["output"], schema)
     return {
         "id": row["id"],
         "text": text,
-        "output": json.dumps(row["output"], ensure_ascii=False),
+        "output": record,
         "prompt": prompt,
-        "answer": answer,
+        "answer": [*to_tokens(record), tokenizer.eos_token_id],
         "cut": len(inner) > config.max_text_tokens,
         **traces.features(text, inner),
     }

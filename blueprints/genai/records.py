@@ -1,18 +1,17 @@
-"""Records and their JSON schema: fields by name, one way of writing, limits that decoding keeps.
-
-No library is needed: service, batch and training call this file alike.
-"""
+"""Records and their schema, without a library: fields, one way of writing, limits of decoding."""
 
 import copy
 import json
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 from schemas import Json, resolve, types
 
 # How a record is written, in training and in answers: like json.dumps, without choices of space.
 WRITTEN = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-LONGEST_TEXT, MOST_ITEMS, LARGEST_NUMBER, SMALLEST_STEP = 200, 20, 10**15, 1e-9
+LONGEST_TEXT, MOST_ITEMS, LARGEST_NUMBER = 200, 20, 10**15
+SMALLEST_STEP, DIGITS = 1e-9, 9
 NAMED = {"properties", "patternProperties", "$defs", "definitions"}  # hold schemas by name
 JOINED = {"anyOf", "oneOf", "patternProperties"}  # may allow more properties
 
@@ -55,15 +54,28 @@ def ordered(record: Any, part: Json, schema: Json) -> Any:
         names = [name for name in known if name in record]
         names += [name for name in record if name not in known]
         return {name: ordered(record[name], known.get(name, {}), schema) for name in names}
-    if isinstance(record, float) and types(part) - {"null"} == {"integer"}:
-        return int(record)  # 5.0 is a whole number too, but is never decoded
-    return record
+    return decodable(record, part) if isinstance(record, float) else record
+
+
+def decodable(number: float, part: Json) -> float:
+    """A number as decoding can say it: 5 for 5.0, and no digits beyond SMALLEST_STEP."""
+    if "number" in types(part) and not {"enum", "const", "multipleOf"} & part.keys():
+        number = round(number, DIGITS)
+    return int(number) if number.is_integer() else number
 
 
 def write(record: Any, schema: Json) -> str:
     """The one text of a record: keys as in the schema, ", " and ": " between, few escapes."""
-    text = json.dumps(ordered(record, schema, schema), ensure_ascii=False, allow_nan=False)
-    return text.replace("\x7f", "\\u007f")  # as decoding has to write it
+    return _text(ordered(record, schema, schema)).replace("\x7f", "\\u007f")  # as decoding has to
+
+
+def _text(found: Any) -> str:
+    if isinstance(found, dict):
+        return "{" + ", ".join(f"{_text(key)}: {_text(found[key])}" for key in found) + "}"
+    if isinstance(found, list):
+        return "[" + ", ".join(map(_text, found)) + "]"
+    text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    return format(Decimal(text), "f") if isinstance(found, float) else text  # 1e-07 is not decoded
 
 
 def same(one: Any, other: Any) -> bool:

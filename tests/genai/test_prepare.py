@@ -120,6 +120,10 @@ def test_texts_are_cut_and_answers_are_not(base_model: Path) -> None:
     assert found["cut"] and tokenizer.decode(found["prompt"]).count("word") == 10
     said = tokenizer.decode(found["answer"])
     assert said == json.dumps(row["output"]) + tokenizer.eos_token
+    odd = {"type": "object", "properties": {"n": {"type": "number"}}}
+    given = rows(1)[0] | {"output": {"n": 100 / 3}}
+    record = prepare.encode(given, parts, tokenizer, odd, config)["output"]
+    assert json.loads(record) == {"n": 33.333333333}, "the truth is what can be said"
     middle = config.model_copy(update={"truncate": "middle"})
     row["input"] = "first " + "word " * 100 + "last"
     said = tokenizer.decode(prepare.encode(row, parts, tokenizer, SCHEMA, middle)["prompt"])

@@ -154,7 +154,7 @@ def follows(tokenizer: Any, schema: Json, text: str) -> bool:
         ({"type": "integer", "exclusiveMinimum": 0}, 1, 0),
         ({"type": "integer", "minimum": 10**16}, 10**16, 1),
         ({"type": "integer", "maximum": -(10**16)}, -(10**16), 1),
-        ({"type": "number"}, -0.25, 0.12345678912345),
+        ({"type": "number"}, -0.25, 10.0**16),
         ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "x" * 200, "x" * 201),
         ({"type": "object", "properties": {"b": {"type": "null"}}}, {"b": None}, {"c": 1}),
     ],
@@ -234,3 +234,32 @@ def test_a_choice_may_be_anything() -> None:
 
 def test_a_whole_number_with_a_point_is_written_as_an_integer() -> None:
     assert write({"x": 5.0}, of(x={"type": ["integer", "null"]})) == '{"x": 5}'
+
+
+@pytest.mark.parametrize(
+    ("part", "number", "text"),
+    [
+        ({"enum": [1, 2, 3]}, 2.0, "2"),
+        ({"const": 1}, 1.0, "1"),
+        ({"type": ["integer", "string"]}, 1.0, "1"),
+        ({"type": "number", "enum": [0.5, 1.0, 2]}, 1.0, "1"),
+        ({"type": "number", "enum": [0.5, 1.0, 2]}, 2.0, "2"),
+        ({"enum": [0.12345678912345]}, 0.12345678912345, "0.12345678912345"),
+        ({"anyOf": [{"enum": [1, 2]}, {"type": "string"}]}, 1.0, "1"),
+        ({"enum": [[1.0, 2]]}, [1.0, 2], "[1, 2]"),
+        ({"type": "number"}, 33.333333333333336, "33.333333333"),
+        ({"type": "number"}, 1e-7, "0.0000001"),
+        ({"type": "number"}, -0.0, "0"),
+        ({"type": "number"}, -1e-12, "0"),
+        ({"type": "number"}, 123456789012.34, "123456789012.34"),
+        ({"type": "number", "multipleOf": 0.01}, 0.07, "0.07"),
+        ({"anyOf": [{"type": "number"}, {"type": "null"}]}, 5.0, "5"),
+        ({}, 1e-7, "0.0000001"),
+    ],
+)
+def test_a_number_is_written_as_decoding_can_say_it(
+    tokenizer: Any, part: Json, number: Any, text: str
+) -> None:
+    schema = object_of({"a": part})
+    assert write({"a": number}, schema) == f'{{"a": {text}}}'
+    assert follows(tokenizer, schema, f'{{"a": {text}}}')
