@@ -13,7 +13,7 @@ from typing import Any
 import checks
 import masking
 import pandas as pd
-from findings import reasons
+from findings import masked_record, reasons
 from pydantic import Field, PositiveFloat, PositiveInt
 from records import Json, plain
 
@@ -57,10 +57,14 @@ def former() -> Rows:
 def usable(logged: Iterable[Json], schema: Json, tokenizer: Any, mask: bool, limit: int) -> Rows:
     """Texts and corrected records of the request log, without what could not be learnt.
 
-    mask: take personal data out of the texts, as `validate` does. limit: tokens of an answer.
+    mask: take personal data out of texts and records, as `validate` does. limit: tokens of an
+    answer.
     """
     rows = [
-        {"input": masking.masked(row["text"]) if mask else row["text"], "output": row["truth"]}
+        {
+            "input": masking.masked(row["text"]) if mask else row["text"],
+            "output": masked_record(row["truth"], schema, schema) if mask else row["truth"],
+        }
         | {"problem": "", "split": "", "group": "", "live": True, "new": True}
         for row in logged
         if "text" in row

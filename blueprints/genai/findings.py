@@ -3,10 +3,12 @@
 from typing import Any
 
 import jsonschema
+import masking
 import numpy as np
 from guided import Guide
 from prompts import clean
 from records import Json, plain, write
+from schemas import resolve
 from validators import validator
 
 FIRST_WORDS = 80  # characters of a text that a finding shows
@@ -72,6 +74,18 @@ def too_long(size: int, longest: int, limit: int) -> str:
         return ""
     why = f"its record has {size} tokens, and evaluate.max_answer_tokens is {limit}"
     return f"{why}; set it to {longest} at least, for the longest record"
+
+
+def masked_record(record: Any, part: Any, schema: Json) -> Any:
+    """A record with its texts masked; what the schema gives to choose from stays."""
+    part = resolve(part, schema)
+    if isinstance(record, dict):
+        known = part.get("properties", {})
+        return {key: masked_record(one, known.get(key), schema) for key, one in record.items()}
+    if isinstance(record, list):
+        return [masked_record(one, part.get("items"), schema) for one in record]
+    free = isinstance(record, str) and not {"enum", "const"} & part.keys()
+    return masking.masked(record) if free else record
 
 
 def without_copies(rows: list[Json]) -> tuple[list[Json], list[Json], list[Json]]:

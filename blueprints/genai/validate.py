@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import base
 import checks
 import masking
-from findings import quantiles, reasons, shown, without_copies
+from findings import masked_record, quantiles, reasons, shown, without_copies
 from guided import problem_of
 from pydantic import Field, NonNegativeInt, PositiveInt
 from records import Json, guidance
@@ -46,6 +46,7 @@ def examine(
     if config.personal_data == "mask":  # before anything of them comes into the report
         for row in rows:
             row["input"] = masking.masked(row["input"])
+            row["output"] = masked_record(row["output"], schema, schema)
     problem = problem_of(guidance(schema))
     why = reasons(rows, schema, None if problem else tokenizer, limit)
     wrong = [(row, reason) for row, reason in zip(rows, why, strict=True) if reason]

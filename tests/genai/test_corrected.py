@@ -175,6 +175,10 @@ def test_what_could_not_be_learnt_is_left_out(base_model: Path) -> None:
     (found,) = corrected.usable(logged, SCHEMA, tokenizer, mask=True, limit=100)
     assert "jane" not in found["input"]
     assert corrected.usable(logged, SCHEMA, tokenizer, mask=False, limit=5) == []
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}}
+    logged = [{"text": "a text", "truth": {"to": "jane@x.org"}}]
+    (found,) = corrected.usable(logged, schema, tokenizer, mask=True, limit=100)
+    assert found["output"] == {"to": "[email]"}
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -192,6 +192,20 @@ def test_what_is_masked_stands_in_no_report(tokenizer: Any) -> None:
     assert "jane@example.org" not in json.dumps(report)
 
 
+def test_records_are_masked_too_but_not_what_is_to_choose_from(tokenizer: Any) -> None:
+    mail = "jane@example.org"
+    text = {"type": "string"}
+    parts = {"contact": {"anyOf": [text, {"type": "null"}]}, "kind": {"enum": [mail]}}
+    parts |= {"list": {"type": "array", "items": text}}
+    schema = {"type": "object", "properties": parts}
+    record = {"contact": f"Jane, {mail}", "kind": mail, "list": [mail, "x"]}
+    rows = [row(0, output=record), row(1, output=record | {"contact": 5}), row(2, output=None)]
+    report, kept = look(rows, tokenizer, schema, personal_data="mask")
+    masked = {"contact": "Jane, [email]", "kind": mail, "list": ["[email]", "x"]}
+    assert [one["output"] for one in kept] == [masked] and len(report["problems"]) == 2
+    assert report["fields"]["contact"]["counts"] == {"Jane, [email]": 1}
+
+
 @pytest.mark.parametrize("listed", [0, 2])
 def test_no_more_findings_are_listed_than_wished(tokenizer: Any, listed: int) -> None:
     rows = [row(0), *(row(i, problem="x") for i in range(1, 9))]
