@@ -10,11 +10,16 @@ from schemas import nullable, types
 from sklearn.feature_extraction.text import HashingVectorizer
 
 LARGEST = 1e308
+SPACELESS = r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]"  # Thai, Japanese, Chinese
+WORD = rf"{SPACELESS}|(?:(?!{SPACELESS})\w){{2,}}"
 
 
 def pieces(text: str) -> list[str]:
-    """Every three words of a text in a row; of a shorter one the whole."""
-    words = re.findall(r"\b\w\w+\b", text.lower()) or [text]
+    """Every three words of a text in a row; of a shorter one the whole.
+
+    In scripts without spaces each character is a word.
+    """
+    words = re.findall(WORD, text.lower()) or [text]
     return [" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))]
 
 

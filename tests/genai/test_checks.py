@@ -1,5 +1,6 @@
 """Checks: twins, languages, distributions that any number survives."""
 
+import re
 from typing import Any
 
 import checks
@@ -29,6 +30,33 @@ def test_a_changed_number_makes_twins_and_another_report_does_not() -> None:
     texts = [TEXT.format("1,874"), TEXT.format("2,500"), "A server was hacked in the winter."]
     pairs = [(one, other) for one, other, _ in checks.near_twins(texts, 0.5)]
     assert pairs == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        (
+            "客户李明于三月五日在上海分公司报告一台笔记本电脑被盗，内含一千{}百名患者的姓名和地址。",
+            "二",
+            "三",
+        ),
+        (
+            "三月五日に上海の支店からノートパソコンが盗まれ、{}人の患者の氏名と住所が含まれていた。",
+            "二",
+            "三",
+        ),
+        ("คอมพิวเตอร์ของคลินิกถูกขโมยไปพร้อมชื่อและที่อยู่ของผู้ป่วย{}คน", "๒", "๓"),
+    ],
+)
+def test_twins_are_found_where_words_have_no_spaces(text: str, one: str, other: str) -> None:
+    pairs = checks.near_twins([text.format(one), text.format(other), text[::-1]], 0.8)
+    assert [pair[:2] for pair in pairs] == [(0, 1)]
+
+
+def test_words_with_spaces_are_those_of_before() -> None:
+    text = "A l'été, 1,874 patients' x_1 Straße no. 7 — Москва и 서울 ab-c d e2"
+    words = re.findall(r"\b\w\w+\b", text.lower())
+    assert checks.pieces(text) == [" ".join(words[i : i + 3]) for i in range(len(words) - 2)]
 
 
 @pytest.mark.parametrize("texts", [["a", "b"], ["", "!"], ["5", "6"]])
