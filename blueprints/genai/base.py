@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from filelock import FileLock
 from sources import package_file
@@ -70,12 +71,27 @@ def fetch(name: str, place: Path) -> None:
 
 
 def tokenizer(place: Path) -> Any:
-    """The tokenizer of a base model; refuses one that has no chat template."""
+    """The tokenizer of a base model; refuses one in which no record can be asked for or begun."""
     logging.set_verbosity_error()
     found = AutoTokenizer.from_pretrained(place)
-    if not found.chat_template:
-        raise SystemExit(f"params.yaml: model.base: {place} has no chat template")
+    if reason := unfit(found):
+        raise SystemExit(f"params.yaml: model.base: {place} {reason}; use another base model")
     return found
+
+
+def unfit(tokenizer: Any) -> str | None:
+    """Why records cannot be learnt and decoded with a tokenizer, or None."""
+    if not tokenizer.chat_template:
+        return "has no chat template"
+    turns = [{"role": role, "content": "x"} for role in ("system", "user")]
+    try:
+        tokenizer.apply_chat_template(turns, tokenize=False)
+    except jinja2.TemplateError as error:
+        return f"has a chat template that takes no system message ({error})"
+    first, *_ = tokenizer.tokenize("{", add_special_tokens=False)
+    if first != "{":
+        return f"has a tokenizer that begins a piece with a space ({first!r}); a record has none"
+    return None
 
 
 def load(place: Path, dtype: torch.dtype = torch.float32, attention: str = "sdpa") -> Any:

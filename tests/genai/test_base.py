@@ -1,5 +1,6 @@
 """The base model: a local folder as it lies, and nothing from the hub unless that is wished."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import base
 import pytest
 import train
 import yaml
+from tokenizers import Tokenizer, models, normalizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 GENAI = Path(base.__file__).parent
 NAME = "someone/some-model"
@@ -73,3 +76,46 @@ def test_a_stage_says_so_before_it_does_anything(fetched: list[str]) -> None:
     with pytest.raises(SystemExit, match=r"needs `model\.hub: true`"):
         train.main()
     assert fetched == [] and not Path("models").exists()
+
+
+@pytest.fixture
+def with_template(packaged_tokenizer: Any, tmp_path: Path) -> Callable[[str], Path]:
+    """Saves the packaged model's tokenizer with another chat template; gives its folder."""
+
+    def save(template: str) -> Path:
+        packaged_tokenizer.chat_template = template
+        packaged_tokenizer.save_pretrained(tmp_path)
+        return tmp_path
+
+    return save
+
+
+@pytest.fixture
+def packaged_tokenizer(base_model: Path) -> Any:
+    return base.tokenizer(base_model)
+
+
+def test_a_chat_template_without_a_system_message_is_refused(
+    with_template: Callable[[str], Path],
+) -> None:
+    wrong = "{{ raise_exception('System role not supported') }}"
+    turns = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    template = "{% if messages[0]['role'] == 'system' %}" + wrong + "{% endif %}" + turns
+    told = r"takes no system message \(System role not supported\); use another base model"
+    with pytest.raises(SystemExit, match=told):
+        base.tokenizer(with_template(template))
+    assert base.tokenizer(with_template(turns)).chat_template == turns
+
+
+def test_a_tokenizer_that_begins_each_piece_with_a_space_is_refused(tmp_path: Path) -> None:
+    pieces = Tokenizer(models.BPE(unk_token="<unk>"))
+    pieces.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    trainer = trainers.BpeTrainer(vocab_size=50, special_tokens=["<unk>"], show_progress=False)
+    pieces.train_from_iterator(['{"a": "x"}'] * 50, trainer)
+    spaced = PreTrainedTokenizerFast(tokenizer_object=pieces, unk_token="<unk>")
+    spaced.chat_template = "{{ messages[0]['content'] }}"
+    spaced.save_pretrained(tmp_path)
+    with pytest.raises(SystemExit, match="begins a piece with a space"):
+        base.tokenizer(tmp_path)
