@@ -164,7 +164,7 @@ def echo() -> Iterator[argparse.Namespace]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield argparse.Namespace(
         url=f"http://127.0.0.1:{server.server_port}", count=12, seconds=None, rate=1e6, clients=1,
-        truth_share=1.0, truth_after=0.0, seed=0,
+        truth_share=1.0, truth_after=0.0, seed=0, timeout=60.0,
     )  # fmt: skip
     server.shutdown()
     server.server_close()
